@@ -1,0 +1,1 @@
+//! Keeps run records in SQLite or PostgreSQL.

@@ -1,0 +1,1 @@
+//! Loads the configuration: files, environment, secrets.

@@ -1,0 +1,1 @@
+//! Dumps databases in one streaming pass.

@@ -1,0 +1,1 @@
+//! Locks, cleanup, fallback file, hooks, disks and the clock of this machine.

@@ -1,0 +1,1 @@
+//! Delivers notices and heartbeats over HTTP.

@@ -1,0 +1,1 @@
+//! Stores, proves and restores snapshots with restic.

@@ -1,0 +1,1 @@
+//! All adapters of backupctl behind features, with the default registries.

@@ -1,0 +1,39 @@
+//! What the use cases need from outside: one trait a port, each with what an adapter must promise.
+//!
+//! Every port returns [`Failure`], which says its own error code; an adapter erases its errors into
+//! it. Messages and details of a failure never hold a secret.
+
+mod audit;
+mod clock;
+mod config;
+mod disk;
+mod dumper;
+mod encryptor;
+mod fallback;
+mod files;
+mod heartbeat;
+mod hooks;
+mod keys;
+mod lock;
+mod notifier;
+mod storage;
+
+pub use backupctl_domain::Failure;
+
+pub use audit::{AuditLog, RunQuery};
+pub use clock::Clock;
+pub use config::{ConfigIssue, ConfigLoader, GlobalSettings, LoadedConfig, LogSettings, ProjectEntry};
+pub use disk::{Disk, FileSystem};
+pub use dumper::{DatabaseDumper, DumpPreview, DumpRequest, DumpedFile, ToolInfo, VerifyRequest};
+pub use encryptor::{DumpEncryptor, EncryptedFile};
+pub use fallback::{FallbackEntry, FallbackWriter, ReplayReport, ReplaySink};
+pub use files::{CleanupReport, LocalCleanup, Unpacker, UnpackedFile};
+pub use heartbeat::{Heartbeat, HeartbeatMonitor};
+pub use hooks::{HookCall, HookExecutor, HookKind, HookOutput};
+pub use keys::KeyManager;
+pub use lock::{Acquired, BackupLock, LockGuard, LockHolder, LockState};
+pub use notifier::Notifier;
+pub use storage::{
+    PruneReport, RemoteStorage, RepositoryAdmin, RepositoryInfo, RestoreReport, RestoreRequest,
+    Snapshot, StoreRequest, StoredSnapshot,
+};

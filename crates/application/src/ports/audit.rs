@@ -1,0 +1,38 @@
+//! Where run records are kept.
+
+use async_trait::async_trait;
+use backupctl_domain::{BackupRun, Failure, ProjectName, RunId, RunStatus, Stage};
+
+/// Which records to find.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunQuery {
+    /// Only this project's.
+    pub project: Option<ProjectName>,
+    /// Only those that stand so.
+    pub status: Option<RunStatus>,
+    /// Only those whose id, with or without dashes, begins so.
+    pub id_prefix: Option<String>,
+    /// At most so many, the newest; all if `None`.
+    pub limit: Option<u32>,
+}
+
+/// Keeps run records.
+///
+/// Promises: a record written by `finish_run` is read back equal; `finish_run` and `start_run` may
+/// be called again with the same id (replay) and leave one record; an unreachable store is
+/// `AUDIT_UNAVAILABLE`, within seconds.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Writes the record of a run that begins.
+    async fn start_run(&self, run: &BackupRun) -> Result<(), Failure>;
+    /// Notes which stage a run is in. Unknown ids are passed over.
+    async fn track_progress(&self, id: RunId, stage: Stage) -> Result<(), Failure>;
+    /// Writes the whole record, over an earlier one of the same id.
+    async fn finish_run(&self, run: &BackupRun) -> Result<(), Failure>;
+    /// The records that match, newest first.
+    async fn find_runs(&self, query: &RunQuery) -> Result<Vec<BackupRun>, Failure>;
+    /// The newest record of each project that has one, and its newest success, in one question.
+    async fn latest_runs(&self) -> Result<Vec<BackupRun>, Failure>;
+    /// Removes a record; false where there was none.
+    async fn delete_run(&self, id: RunId) -> Result<bool, Failure>;
+}

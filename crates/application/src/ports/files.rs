@@ -1,0 +1,62 @@
+//! The project's own folder: old dumps, left-over partials, unpacking for a restore.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use backupctl_domain::{Failure, ProjectName, RunId};
+use jiff::civil::DateTime;
+
+use crate::context::StageContext;
+
+/// What a cleanup has removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CleanupReport {
+    /// The files removed.
+    pub removed: Vec<PathBuf>,
+    /// The bytes freed.
+    pub freed_bytes: u64,
+}
+
+/// Removes what backupctl itself has written to a project's folder, and nothing else.
+#[async_trait]
+pub trait LocalCleanup: Send + Sync {
+    /// Removes finished dumps older than `local_days` at `now` (in the time zone of their names),
+    /// never the newest.
+    async fn cleanup(
+        &self,
+        project: &ProjectName,
+        local_days: u32,
+        now: DateTime,
+    ) -> Result<CleanupReport, Failure>;
+    /// Removes the partial files of these runs. Called only while the project's lock is free or ours.
+    async fn remove_partials(
+        &self,
+        project: &ProjectName,
+        runs: &[RunId],
+    ) -> Result<CleanupReport, Failure>;
+    /// Removes one finished file, e.g. the plain dump once the encrypted one is in place. A file
+    /// that is not there is no error.
+    async fn remove_file(&self, path: &Path) -> Result<(), Failure>;
+}
+
+/// An unpacked file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnpackedFile {
+    /// Where it is: the source's name without `.zst` or `.gz`.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// Decompresses dump files for a restore.
+#[async_trait]
+pub trait Unpacker: Send + Sync {
+    /// Decompresses `source` beside itself, atomically; `None` for a name without `.zst` or `.gz`.
+    async fn unpack(
+        &self,
+        source: &Path,
+        ctx: &StageContext,
+    ) -> Result<Option<UnpackedFile>, Failure>;
+    /// The checksum of a file, in the form of `DumpInfo::checksum`.
+    async fn checksum(&self, source: &Path, ctx: &StageContext) -> Result<String, Failure>;
+}

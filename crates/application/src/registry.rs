@@ -1,0 +1,116 @@
+//! Which adapter serves a project: from its settings to a port, by constructors given from outside.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use backupctl_domain::project::{Channel, Encryption, EncryptionType, Engine, Monitor};
+use backupctl_domain::{ErrorCode, Failure, Project};
+
+use crate::ports::{
+    DatabaseDumper, DumpEncryptor, HeartbeatMonitor, Notifier, RemoteStorage, RepositoryAdmin,
+};
+
+type Make<C, P> = Box<dyn Fn(&Project, &C) -> Result<Arc<P>, Failure> + Send + Sync>;
+
+/// Constructors by name: `K` picks one, `C` is what it is given beside the project.
+pub struct Registry<K, C, P: ?Sized> {
+    what: &'static str,
+    makers: HashMap<K, Make<C, P>>,
+}
+
+impl<K: Eq + Hash + Copy + std::fmt::Debug, C, P: ?Sized> Registry<K, C, P> {
+    /// An empty registry; `what` names its things in messages, e.g. `database type`.
+    pub fn new(what: &'static str) -> Self {
+        Self { what, makers: HashMap::new() }
+    }
+
+    /// Adds or replaces a constructor.
+    #[must_use]
+    pub fn with(
+        mut self,
+        key: K,
+        make: impl Fn(&Project, &C) -> Result<Arc<P>, Failure> + Send + Sync + 'static,
+    ) -> Self {
+        self.makers.insert(key, Box::new(make));
+        self
+    }
+
+    /// Whether this build has an adapter for it.
+    pub fn has(&self, key: K) -> bool {
+        self.makers.contains_key(&key)
+    }
+
+    /// Makes the adapter; `INVALID_CONFIG` where this build has none for `key`.
+    pub fn make(&self, key: K, project: &Project, config: &C) -> Result<Arc<P>, Failure> {
+        let make = self.makers.get(&key).ok_or_else(|| {
+            Failure::new(
+                ErrorCode::InvalidConfig,
+                format!("this build has no adapter for {} {key:?}", self.what),
+            )
+        })?;
+        make(project, config)
+    }
+}
+
+/// Dumpers by engine.
+pub type DumperRegistry = Registry<Engine, (), dyn DatabaseDumper>;
+/// Encryptors by type.
+pub type EncryptorRegistry = Registry<EncryptionType, Encryption, dyn DumpEncryptor>;
+/// Notifiers by channel kind: `slack`, `email`, `webhook`.
+pub type NotifierRegistry = Registry<&'static str, Channel, dyn Notifier>;
+/// Monitors by kind: `uptime-kuma`, `healthchecks`.
+pub type MonitorRegistry = Registry<&'static str, Monitor, dyn HeartbeatMonitor>;
+
+/// Makes the storage of a project.
+pub type StorageFactory =
+    Box<dyn Fn(&Project) -> Result<(Arc<dyn RemoteStorage>, Arc<dyn RepositoryAdmin>), Failure>
+        + Send
+        + Sync>;
+
+/// Every registry, for the use cases that serve any project.
+pub struct Registries {
+    /// Dumpers.
+    pub dumpers: DumperRegistry,
+    /// Encryptors.
+    pub encryptors: EncryptorRegistry,
+    /// Notifiers.
+    pub notifiers: NotifierRegistry,
+    /// Monitors.
+    pub monitors: MonitorRegistry,
+    /// Storage.
+    pub storage: StorageFactory,
+}
+
+impl Registries {
+    /// The project's dumper, if it has a database.
+    pub fn dumper(&self, p: &Project) -> Result<Option<Arc<dyn DatabaseDumper>>, Failure> {
+        p.database.as_ref().map(|d| self.dumpers.make(d.engine, p, &())).transpose()
+    }
+
+    /// The project's encryptor, if it encrypts.
+    pub fn encryptor(&self, p: &Project) -> Result<Option<Arc<dyn DumpEncryptor>>, Failure> {
+        p.encryption.as_ref().map(|e| self.encryptors.make(e.kind, p, e)).transpose()
+    }
+
+    /// The project's notifiers in the order of its channels, each with its kind.
+    pub fn notifiers(
+        &self,
+        p: &Project,
+    ) -> Vec<(&'static str, Result<Arc<dyn Notifier>, Failure>)> {
+        p.notifications
+            .iter()
+            .map(|c| (c.kind(), self.notifiers.make(c.kind(), p, c)))
+            .collect()
+    }
+
+    /// The project's monitor, if it has one.
+    pub fn monitor(&self, p: &Project) -> Result<Option<Arc<dyn HeartbeatMonitor>>, Failure> {
+        let Some(monitor) = &p.monitor else { return Ok(None) };
+        let kind = match monitor {
+            Monitor::UptimeKuma { .. } => "uptime-kuma",
+            Monitor::Healthchecks { .. } => "healthchecks",
+        };
+        self.monitors.make(kind, p, monitor).map(Some)
+    }
+}

@@ -1,0 +1,1 @@
+//! Whether a project's last success is as new as its schedule promises.

@@ -1,0 +1,542 @@
+//! A project: what is backed up, how, and where to. Valid by construction.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::retention::Retention;
+use crate::schedule::Schedule;
+use crate::{ErrorCode, Failure, Redactor};
+
+/// A project's name: `[a-z0-9][a-z0-9-]*`, at most 64 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProjectName(String);
+
+impl ProjectName {
+    /// Takes a name; the error says what is wrong with it.
+    pub fn new(name: impl Into<String>) -> Result<Self, String> {
+        let name = name.into();
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() {
+            Err("a project name must not be empty".to_owned())
+        } else if name.len() > 64 {
+            Err(format!("project name {name:?} is longer than 64 characters"))
+        } else if name.starts_with('-') || !name.chars().all(good) {
+            Err(format!(
+                "project name {name:?} must be lower-case letters, digits and dashes, and not \
+                 start with a dash"
+            ))
+        } else {
+            Ok(Self(name))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for ProjectName {
+    type Error = String;
+    fn try_from(s: String) -> Result<Self, String> {
+        Self::new(s)
+    }
+}
+
+impl From<ProjectName> for String {
+    fn from(name: ProjectName) -> Self {
+        name.0
+    }
+}
+
+/// A secret: its value, or where its value is to be had when it is needed.
+///
+/// Loading a configuration keeps files and commands unread; `ConfigLoader::resolve_secrets` turns
+/// all of a project's into values right before use. `Debug` never shows a value.
+#[derive(Debug, Clone)]
+pub enum Secret {
+    /// The value itself.
+    Value(SecretString),
+    /// The first line of this file.
+    File(PathBuf),
+    /// The first line of what this shell command prints.
+    Command(String),
+}
+
+impl Secret {
+    /// A secret with this value.
+    pub fn value(text: impl Into<String>) -> Self {
+        Self::Value(SecretString::from(text.into()))
+    }
+
+    /// The value of a resolved secret; an `INTERNAL` failure for an unresolved one.
+    pub fn expose(&self) -> Result<&str, Failure> {
+        match self {
+            Self::Value(s) => Ok(s.expose_secret()),
+            Self::File(_) | Self::Command(_) => {
+                Err(Failure::internal("a secret is used before it was resolved"))
+            }
+        }
+    }
+}
+
+/// Everything that a backup of one project needs to know.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// The unique name.
+    pub name: ProjectName,
+    /// Whether `run --all` and the scheduler include it.
+    pub enabled: bool,
+    /// When it runs by itself, if it does.
+    pub schedule: Option<Schedule>,
+    /// After how long a run is called out as slow (`timeout_minutes`); it is not ended.
+    pub timeout: Option<Duration>,
+    /// The database, if it has one.
+    pub database: Option<Database>,
+    /// How the dump is compressed; `None` leaves that to restic.
+    pub compression: Option<Compression>,
+    /// The folders and files beside the database.
+    pub assets: Assets,
+    /// The restic repository.
+    pub restic: ResticTarget,
+    /// What is kept, locally and in the repository.
+    pub retention: Retention,
+    /// How the dump is encrypted, if it is.
+    pub encryption: Option<Encryption>,
+    /// The commands run around the backup.
+    pub hooks: Hooks,
+    /// Whether the dump is proven after writing.
+    pub verification: bool,
+    /// Where notices go; empty for nowhere.
+    pub notifications: Vec<Channel>,
+    /// The heartbeat monitor, if any.
+    pub monitor: Option<Monitor>,
+}
+
+/// Which kind of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// PostgreSQL, by `pg_dump`.
+    Postgres,
+    /// MySQL, by `mysqldump`.
+    Mysql,
+    /// `MariaDB`, by `mariadb-dump`.
+    Mariadb,
+    /// `MongoDB`, by `mongodump`.
+    Mongodb,
+    /// `SQLite`, by its online backup API.
+    Sqlite,
+    /// Redis, by `redis-cli --rdb`.
+    Redis,
+}
+
+impl Engine {
+    /// Every engine.
+    pub const ALL: [Self; 6] =
+        [Self::Postgres, Self::Mysql, Self::Mariadb, Self::Mongodb, Self::Sqlite, Self::Redis];
+
+    /// The name as configuration and records carry it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
+            Self::Mongodb => "mongodb",
+            Self::Sqlite => "sqlite",
+            Self::Redis => "redis",
+        }
+    }
+
+    /// The extension of its dumps, before compression: `dump`, `sql`, `archive`, `sqlite`, `rdb`.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Postgres => "dump",
+            Self::Mysql | Self::Mariadb => "sql",
+            Self::Mongodb => "archive",
+            Self::Sqlite => "sqlite",
+            Self::Redis => "rdb",
+        }
+    }
+
+    /// The port when none is configured; 0 for an engine without one.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Postgres => 5432,
+            Self::Mysql | Self::Mariadb => 3306,
+            Self::Mongodb => 27017,
+            Self::Sqlite => 0,
+            Self::Redis => 6379,
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A database to dump.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Its engine.
+    pub engine: Engine,
+    /// Host name, address, or the folder of a unix socket (begins with `/`); empty for `SQLite`.
+    pub host: String,
+    /// TCP port, or the number in the socket's name.
+    pub port: u16,
+    /// The database's name; empty for `SQLite` and Redis.
+    pub name: String,
+    /// The user; `None` leaves it to the tool.
+    pub user: Option<String>,
+    /// The password, if one is needed.
+    pub password: Option<Secret>,
+    /// The file, for `SQLite`.
+    pub path: Option<PathBuf>,
+    /// After how long a dump is ended as hanging.
+    pub dump_timeout: Option<Duration>,
+    /// The finer points.
+    pub options: DatabaseOptions,
+}
+
+/// The finer points of a dump.
+#[derive(Debug, Clone, Default)]
+pub struct DatabaseOptions {
+    /// Further arguments for the dump tool.
+    pub extra_args: Vec<String>,
+    /// Tables left out whole (patterns of the dump tool).
+    pub exclude_tables: Vec<String>,
+    /// Tables of which only the definition is dumped.
+    pub exclude_table_data: Vec<String>,
+    /// Whether roles and other things of the whole server are dumped too.
+    pub globals: bool,
+    /// `sslmode` for PostgreSQL (`disable`, `prefer`, `require`, `verify-ca`, `verify-full`).
+    pub sslmode: Option<String>,
+    /// The file with the authorities to trust.
+    pub sslrootcert: Option<PathBuf>,
+}
+
+/// A compression algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// Zstandard, in blocks that an unchanged part leaves alike.
+    Zstd,
+    /// gzip.
+    Gzip,
+}
+
+impl Algorithm {
+    /// The extension that it adds: `zst`, `gz`.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Zstd => "zst",
+            Self::Gzip => "gz",
+        }
+    }
+}
+
+/// How a dump is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compression {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// Its level: 1 to 19 for zstd, 1 to 9 for gzip.
+    pub level: i32,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self { algorithm: Algorithm::Zstd, level: 3 }
+    }
+}
+
+/// Folders and files beside the database.
+#[derive(Debug, Clone, Default)]
+pub struct Assets {
+    /// Absolute paths, in the order of the configuration.
+    pub paths: Vec<PathBuf>,
+    /// Patterns as restic's `--exclude` takes them.
+    pub exclude: Vec<String>,
+}
+
+/// How many snapshots a run makes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SnapshotMode {
+    /// One with everything in it.
+    #[default]
+    Combined,
+    /// One for the dump, and one for each asset path.
+    Separate,
+}
+
+/// A restic repository and how to reach it.
+#[derive(Debug, Clone)]
+pub struct ResticTarget {
+    /// The location as restic takes it, e.g. `/srv/repo`, `sftp:user@host:path`, `s3:…`.
+    pub repository: String,
+    /// How ssh reaches it, for an sftp repository.
+    pub ssh: Option<SshTarget>,
+    /// The repository's password.
+    pub password: Secret,
+    /// One snapshot or several.
+    pub snapshot_mode: SnapshotMode,
+    /// Whether a missing repository is created by the run.
+    pub auto_init: bool,
+    /// Whether unreadable sources are a warning instead of a failure.
+    pub allow_incomplete: bool,
+    /// restic's cache; restic's own default if `None`.
+    pub cache_dir: Option<PathBuf>,
+    /// restic's extended options (`-o key=value`).
+    pub options: BTreeMap<String, String>,
+    /// Environment for this repository alone, e.g. cloud credentials.
+    pub env: BTreeMap<String, Secret>,
+    /// The upload limit in KiB per second.
+    pub limit_upload_kib: Option<u64>,
+    /// The program; `restic` from `PATH` if `None`.
+    pub binary: Option<PathBuf>,
+}
+
+/// How strictly a host key is checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostKeyCheck {
+    /// Only a host that is in the known-hosts file.
+    #[default]
+    Strict,
+    /// A new host is written down at the first contact, a changed key refused.
+    AcceptNew,
+}
+
+/// An ssh server.
+#[derive(Debug, Clone)]
+pub struct SshTarget {
+    /// Host name or address.
+    pub host: String,
+    /// The user; ssh's own choice if `None`.
+    pub user: Option<String>,
+    /// TCP port.
+    pub port: u16,
+    /// The private key; ssh's own choice if `None`.
+    pub key_path: Option<PathBuf>,
+    /// The known-hosts file; ssh's own if `None`.
+    pub known_hosts_path: Option<PathBuf>,
+    /// How strictly the host key is checked.
+    pub host_key_check: HostKeyCheck,
+}
+
+/// Which encryption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncryptionType {
+    /// age, in-process.
+    Age,
+    /// `OpenPGP`, by gpgme.
+    Gpg,
+}
+
+impl EncryptionType {
+    /// The extension that it adds: `age`, `gpg`.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Age => "age",
+            Self::Gpg => "gpg",
+        }
+    }
+}
+
+/// How a dump is encrypted.
+#[derive(Debug, Clone)]
+pub struct Encryption {
+    /// age or gpg.
+    pub kind: EncryptionType,
+    /// Recipients: age or ssh public keys; for gpg addresses, key ids or fingerprints.
+    pub recipients: Vec<String>,
+    /// A file with one recipient a line; `#` begins a comment.
+    pub recipients_file: Option<PathBuf>,
+    /// The identity that decrypts, for restore.
+    pub identity_file: Option<PathBuf>,
+}
+
+/// Commands around a backup, run by `sh -c`.
+#[derive(Debug, Clone)]
+pub struct Hooks {
+    /// Before the dump; its failure fails the run.
+    pub pre_backup: Option<String>,
+    /// After everything succeeded; its failure fails the run.
+    pub post_backup: Option<String>,
+    /// In any case once `pre_backup` was started; its failure is a warning.
+    pub finally: Option<String>,
+    /// After how long a hook is ended.
+    pub timeout: Duration,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            pre_backup: None,
+            post_backup: None,
+            finally: None,
+            timeout: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// Where notices go.
+#[derive(Debug, Clone)]
+pub enum Channel {
+    /// A Slack incoming webhook.
+    Slack {
+        /// Its URL, which is a secret.
+        webhook_url: Secret,
+    },
+    /// E-mail over SMTP.
+    Email(EmailChannel),
+    /// An HTTP endpoint that takes JSON.
+    Webhook {
+        /// Its URL (may hold a token, so it is treated as a secret).
+        url: Secret,
+        /// Signs the body with HMAC-SHA256, if given.
+        secret: Option<Secret>,
+    },
+}
+
+impl Channel {
+    /// `slack`, `email` or `webhook`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Slack { .. } => "slack",
+            Self::Email(_) => "email",
+            Self::Webhook { .. } => "webhook",
+        }
+    }
+}
+
+/// How SMTP is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpSecurity {
+    /// Not at all.
+    None,
+    /// By STARTTLS on the plain port.
+    StartTls,
+    /// By TLS from the first byte.
+    Tls,
+}
+
+/// An e-mail channel.
+#[derive(Debug, Clone)]
+pub struct EmailChannel {
+    /// The SMTP server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is secured.
+    pub security: SmtpSecurity,
+    /// The sender.
+    pub from: String,
+    /// The recipients.
+    pub to: Vec<String>,
+    /// The user, if it asks for one.
+    pub user: Option<String>,
+    /// The password, if it asks for one.
+    pub password: Option<Secret>,
+}
+
+/// Who is told that a run was made.
+#[derive(Debug, Clone)]
+pub enum Monitor {
+    /// Uptime Kuma's push monitor.
+    UptimeKuma {
+        /// `http(s)://host`, without `/api/push`.
+        base_url: String,
+        /// The push token.
+        push_token: Secret,
+    },
+    /// A healthchecks.io-style ping URL.
+    Healthchecks {
+        /// The whole URL, which is a secret.
+        ping_url: Secret,
+    },
+}
+
+impl Project {
+    /// Every secret of this project, resolved or not.
+    pub fn secrets(&self) -> Vec<&Secret> {
+        let mut all = vec![&self.restic.password];
+        all.extend(self.restic.env.values());
+        all.extend(self.database.iter().filter_map(|d| d.password.as_ref()));
+        for channel in &self.notifications {
+            match channel {
+                Channel::Slack { webhook_url } => all.push(webhook_url),
+                Channel::Webhook { url, secret } => {
+                    all.push(url);
+                    all.extend(secret);
+                }
+                Channel::Email(mail) => all.extend(&mail.password),
+            }
+        }
+        match &self.monitor {
+            Some(Monitor::UptimeKuma { push_token, .. }) => all.push(push_token),
+            Some(Monitor::Healthchecks { ping_url }) => all.push(ping_url),
+            None => {}
+        }
+        all
+    }
+
+    /// Every secret of this project, to be changed in place.
+    pub fn secrets_mut(&mut self) -> Vec<&mut Secret> {
+        let mut all = vec![&mut self.restic.password];
+        all.extend(self.restic.env.values_mut());
+        all.extend(self.database.iter_mut().filter_map(|d| d.password.as_mut()));
+        for channel in &mut self.notifications {
+            match channel {
+                Channel::Slack { webhook_url } => all.push(webhook_url),
+                Channel::Webhook { url, secret } => {
+                    all.push(url);
+                    all.extend(secret);
+                }
+                Channel::Email(mail) => all.extend(&mut mail.password),
+            }
+        }
+        match &mut self.monitor {
+            Some(Monitor::UptimeKuma { push_token, .. }) => all.push(push_token),
+            Some(Monitor::Healthchecks { ping_url }) => all.push(ping_url),
+            None => {}
+        }
+        all
+    }
+
+    /// A redactor for the secrets that are resolved.
+    pub fn redactor(&self) -> Redactor {
+        Redactor::new(self.secrets().into_iter().filter_map(|s| s.expose().ok().map(str::to_owned)))
+    }
+
+    /// The extension of this project's dump before encryption: `dump.zst`; empty without a database.
+    pub fn dump_extension(&self) -> String {
+        let Some(database) = &self.database else { return String::new() };
+        match self.compression {
+            Some(c) => format!("{}.{}", database.engine.extension(), c.algorithm.extension()),
+            None => database.engine.extension().to_owned(),
+        }
+    }
+}
+
+/// The failure for a project that is not configured; names the nearest ones that are.
+pub fn unknown_project(name: &str, known: &[String]) -> Failure {
+    let list = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Failure::new(ErrorCode::UnknownProject, format!("no project {name:?} (configured: {list})"))
+}

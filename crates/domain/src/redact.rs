@@ -1,0 +1,83 @@
+//! Takes known secrets out of a text before anybody else sees it.
+
+use std::fmt;
+
+/// What stands in a secret's place.
+pub const MASK: &str = "***";
+
+/// Replaces every known secret in a text by `***`; also a password inside a URL (`//user:…@`).
+#[derive(Clone, Default)]
+pub struct Redactor {
+    secrets: Vec<String>,
+}
+
+impl Redactor {
+    /// Makes a redactor for these secrets. Empty ones are passed over, and the longest are replaced
+    /// first so that a secret that contains another one leaves no remainder.
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let mut secrets: Vec<String> = secrets.into_iter().filter(|s| !s.is_empty()).collect();
+        secrets.sort_by_key(|s| std::cmp::Reverse(s.len()));
+        secrets.dedup();
+        Self { secrets }
+    }
+
+    /// The text with every secret masked.
+    pub fn redact(&self, text: &str) -> String {
+        let mut out = mask_url_passwords(text);
+        for secret in &self.secrets {
+            if out.contains(secret.as_str()) {
+                out = out.replace(secret.as_str(), MASK);
+            }
+        }
+        out
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redactor({} secrets)", self.secrets.len())
+    }
+}
+
+fn mask_url_passwords(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (head, tail) = rest.split_at(at + 3);
+        out.push_str(head);
+        let end = tail
+            .find(|c: char| c == '/' || c.is_whitespace() || c == '"' || c == '\'')
+            .unwrap_or(tail.len());
+        let authority = &tail[..end];
+        match authority.rsplit_once('@') {
+            Some((user, host)) if user.contains(':') => {
+                let name = user.split(':').next().unwrap_or_default();
+                out.push_str(name);
+                out.push(':');
+                out.push_str(MASK);
+                out.push('@');
+                out.push_str(host);
+            }
+            _ => out.push_str(authority),
+        }
+        rest = &tail[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_and_url_passwords_are_masked() {
+        let r = Redactor::new(["s3cret".to_owned(), "s3cret-long".to_owned(), String::new()]);
+        assert_eq!(r.redact("a s3cret-long b s3cret"), "a *** b ***");
+        assert_eq!(
+            r.redact("at postgres://bob:pw@h:5432/db?x (rest:https://u:p@h/x)"),
+            "at postgres://bob:***@h:5432/db?x (rest:https://u:***@h/x)"
+        );
+        assert_eq!(r.redact("https://h/p user@host"), "https://h/p user@host");
+    }
+}

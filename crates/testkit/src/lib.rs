@@ -1,0 +1,1 @@
+//! Fakes for every port, contract suites, and real services for tests.
