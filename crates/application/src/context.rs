@@ -70,9 +70,11 @@ impl Cancel {
     pub async fn cancelled(&self) -> Interrupt {
         let mut receiver = self.sender.subscribe();
         // The sender lives as long as `self`, so waiting ends only with a reason.
-        match receiver.wait_for(Option::is_some).await {
-            Ok(reason) => reason.unwrap_or(Interrupt::Term),
-            Err(_) => std::future::pending().await,
+        // The guard of the value is let go at once: it must not live across another await.
+        let reason = receiver.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
+        match reason {
+            Some(why) => why,
+            None => std::future::pending().await,
         }
     }
 
