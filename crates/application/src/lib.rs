@@ -6,3 +6,7 @@
 pub mod context;
 pub mod ports;
 pub mod registry;
+pub mod use_cases;
+pub mod world;
+
+pub use world::{Identity, Settings, World};

@@ -4,6 +4,7 @@
 //! it. Messages and details of a failure never hold a secret.
 
 mod audit;
+mod children;
 mod clock;
 mod config;
 mod disk;
@@ -21,6 +22,7 @@ mod storage;
 pub use backupctl_domain::Failure;
 
 pub use audit::{AuditLog, RunQuery};
+pub use children::ChildJournal;
 pub use clock::Clock;
 pub use config::{ConfigIssue, ConfigLoader, GlobalSettings, LoadedConfig, LogSettings, ProjectEntry};
 pub use disk::{Disk, FileSystem};

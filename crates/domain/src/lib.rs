@@ -10,6 +10,7 @@ pub mod freshness;
 pub mod human;
 pub mod manifest;
 pub mod notice;
+pub mod plan;
 pub mod project;
 pub mod redact;
 pub mod retention;
@@ -28,7 +29,7 @@ pub use project::{Project, ProjectName, Secret};
 pub use redact::Redactor;
 pub use retry::{RetryDecision, RetryPolicy, evaluate_retry};
 pub use run::{
-    BackupRun, DumpInfo, RunError, RunId, RunStatus, SnapshotId, SnapshotInfo, StageOutcome,
+    AssetRecord, AssetState, BackupRun, DumpInfo, RunError, RunId, RunStatus, SnapshotId, SnapshotInfo, StageOutcome,
     StageRecord, Trigger,
 };
 pub use stage::Stage;

@@ -218,6 +218,27 @@ impl RunError {
     }
 }
 
+/// How an asset path was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssetState {
+    /// It is there.
+    Present,
+    /// It is a folder without entries.
+    Empty,
+    /// It is not there.
+    Missing,
+}
+
+/// One asset path of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssetRecord {
+    /// The path as configured.
+    pub path: String,
+    /// How it was found.
+    pub state: AssetState,
+}
+
 /// Everything that is known of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupRun {
@@ -248,6 +269,9 @@ pub struct BackupRun {
     pub duration: Option<Duration>,
     /// The dump file; `null` without a database or before it is written.
     pub dump: Option<DumpInfo>,
+    /// The asset paths and how they were found.
+    #[serde(default)]
+    pub assets: Vec<AssetRecord>,
     /// The snapshots stored, in order.
     pub snapshots: Vec<SnapshotInfo>,
     /// The repository's size in bytes where it is known at no cost.
@@ -284,6 +308,7 @@ impl BackupRun {
             finished_at: None,
             duration: None,
             dump: None,
+            assets: Vec::new(),
             snapshots: Vec::new(),
             repository_bytes: None,
             host: host.into(),

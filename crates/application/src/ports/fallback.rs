@@ -55,6 +55,8 @@ pub trait FallbackWriter: Send + Sync {
     async fn append(&self, entry: &FallbackEntry) -> Result<(), Failure>;
     /// Tries to deliver every entry, oldest first.
     async fn replay(&self, sink: &dyn ReplaySink) -> Result<ReplayReport, Failure>;
+    /// The entries that wait, oldest first; lines that cannot be read are passed over.
+    async fn entries(&self) -> Result<Vec<FallbackEntry>, Failure>;
     /// How many entries wait.
     async fn pending(&self) -> Result<usize, Failure>;
 }

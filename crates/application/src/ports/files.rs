@@ -37,6 +37,9 @@ pub trait LocalCleanup: Send + Sync {
     /// Removes one finished file, e.g. the plain dump once the encrypted one is in place. A file
     /// that is not there is no error.
     async fn remove_file(&self, path: &Path) -> Result<(), Failure>;
+    /// Moves a restored file from deep below `root` to `to`, on the same file system, and removes the
+    /// folders between that are empty then.
+    async fn move_up(&self, from: &Path, to: &Path, root: &Path) -> Result<(), Failure>;
 }
 
 /// An unpacked file.

@@ -1,0 +1,81 @@
+//! What to do with a restored dump, for this very project: the text of `restore --guide`.
+
+use std::path::Path;
+
+use backupctl_domain::Project;
+use backupctl_domain::project::{Database, EncryptionType, Engine};
+
+/// The import steps for a project, as lines for people. `target` is the folder restored into.
+pub fn import_guide(project: &Project, target: &Path) -> String {
+    let mut steps: Vec<String> = Vec::new();
+    let name = &project.name;
+    let dir = target.display();
+    if let Some(db) = &project.database {
+        let ext = db.engine.extension();
+        steps.push(format!(
+            "Restore the dump, decrypted and decompressed:\n\
+             backupctl restore {name} latest {dir} --only db --decompress"
+        ));
+        if project.encryption.as_ref().is_some_and(|e| e.kind == EncryptionType::Age) {
+            steps.push(
+                "Without backupctl, `age -d -i IDENTITY FILE.age` decrypts it and \
+                 `zstd -d FILE.zst` (or `gunzip FILE.gz`) decompresses it."
+                    .to_owned(),
+            );
+        }
+        steps.push(import(db, &format!("{dir}/{name}_backup_….{ext}")));
+    }
+    if !project.assets.paths.is_empty() {
+        let paths: Vec<String> =
+            project.assets.paths.iter().map(|p| format!("  {dir}{}", p.display())).collect();
+        steps.push(format!(
+            "Restore the files; each keeps its whole path below the target:\n\
+             backupctl restore {name} latest {dir} --only assets\n{}\n\
+             Compare, then copy back with `cp -a` or `rsync -a`, as a user who may set owners.",
+            paths.join("\n")
+        ));
+    }
+    let numbered: Vec<String> =
+        steps.iter().enumerate().map(|(i, s)| format!("{}. {s}", i + 1)).collect();
+    format!("How to bring {name} back\n\n{}\n", numbered.join("\n\n"))
+}
+
+fn import(db: &Database, file: &str) -> String {
+    let user = db.user.as_deref().unwrap_or("USER");
+    let (host, port, name) = (&db.host, db.port, &db.name);
+    match db.engine {
+        Engine::Postgres => format!(
+            "Load it into a new, empty database, and look at it before you put it in the old \
+             one's place:\n\
+             createdb -h {host} -p {port} -U {user} {name}_restored\n\
+             pg_restore -h {host} -p {port} -U {user} --dbname {name}_restored --no-owner \
+             --exit-on-error {file}"
+        ),
+        Engine::Mysql | Engine::Mariadb => format!(
+            "Load it into a new, empty database:\n\
+             mysql -h {host} -P {port} -u {user} -p -e 'CREATE DATABASE {name}_restored'\n\
+             mysql -h {host} -P {port} -u {user} -p {name}_restored < {file}\n\
+             If an older client stops at the first line (`enable the sandbox mode`), remove that \
+             line."
+        ),
+        Engine::Mongodb => format!(
+            "Load it beside the old database:\n\
+             mongorestore --host {host} --port {port} --archive={file} --nsFrom '{name}.*' \
+             --nsTo '{name}_restored.*'"
+        ),
+        Engine::Sqlite => {
+            let path = db.path.as_deref().map(|p| p.display().to_string()).unwrap_or_default();
+            format!(
+                "Stop what writes to the database, then put the file in its place (and remove a \
+                 left-over -wal and -shm beside it):\n\
+                 sqlite3 {file} 'PRAGMA integrity_check'\n\
+                 cp {file} {path}"
+            )
+        }
+        Engine::Redis => format!(
+            "Stop the server, put the file in place of its dump.rdb (see `CONFIG GET dir`), turn \
+             appendonly off for the first start:\n\
+             redis-check-rdb {file}"
+        ),
+    }
+}

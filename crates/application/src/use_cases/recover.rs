@@ -1,0 +1,340 @@
+//! Puts right what a killed run has left, and delivers what could not be delivered
+//! (spec: pipeline.md §6). Runs before every run, at the daemon's start, and on demand.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use backupctl_domain::{
+    BackupRun, ErrorCode, Failure, Notice, Project, ProjectName, RunError, RunId, RunStatus, Stage,
+    StageOutcome,
+};
+use tracing::{info, warn};
+
+use super::deliver;
+use crate::World;
+use crate::context::{Cancel, StageContext};
+use crate::ports::{
+    Acquired, ConfigLoader, FallbackEntry, KeyManager, ProjectEntry, ReplaySink, RunQuery,
+};
+
+/// What a recovery has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoverReport {
+    /// Orphaned runs, now failed with `INTERRUPTED`.
+    pub orphans: Vec<RunId>,
+    /// Ended runs whose notice had never gone out, now told.
+    pub told: Vec<RunId>,
+    /// Programs of dead runs that were ended.
+    pub children_ended: usize,
+    /// Partial files removed.
+    pub partials: Vec<PathBuf>,
+    /// Projects whose stale lock file was removed.
+    pub stale_locks: Vec<ProjectName>,
+    /// Projects whose repository had a stale lock removed.
+    pub repositories_unlocked: Vec<ProjectName>,
+    /// Records and notices delivered from the fallback file.
+    pub delivered: usize,
+    /// Why others remain in it.
+    pub remaining: Vec<String>,
+    /// Lines of it that could not be read.
+    pub rejected: usize,
+    /// Fingerprints of keys imported.
+    pub keys_imported: Vec<String>,
+    /// What could not be done, one line each.
+    pub problems: Vec<String>,
+}
+
+impl RecoverReport {
+    /// Whether there was nothing to do.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Recovers.
+pub struct RecoverStartup {
+    world: Arc<World>,
+    config: Arc<dyn ConfigLoader>,
+    keys: Option<(Arc<dyn KeyManager>, PathBuf)>,
+}
+
+impl RecoverStartup {
+    /// A use case on these ports. `keys` are the keyring and the folder to import from.
+    pub fn new(
+        world: Arc<World>,
+        config: Arc<dyn ConfigLoader>,
+        keys: Option<(Arc<dyn KeyManager>, PathBuf)>,
+    ) -> Self {
+        Self { world, config, keys }
+    }
+
+    /// Recovers these projects (those that are running right now are left alone), then replays the
+    /// whole fallback file. Never fails: what could not be done is in the report.
+    pub async fn execute(&self, entries: &[ProjectEntry], cancel: &Cancel) -> RecoverReport {
+        let mut report = RecoverReport::default();
+        let kept = self.kept_records(&mut report).await;
+        for entry in entries {
+            let Ok(name) = ProjectName::new(entry.name.clone()) else { continue };
+            let project = entry.project.as_ref().ok();
+            if let Err(failure) = self.project(&name, project, &kept, cancel, &mut report).await {
+                report.problems.push(format!("{name}: {}", failure.full_message()));
+            }
+        }
+        self.replay(&mut report).await;
+        if let Some((keys, dir)) = &self.keys {
+            match keys.import_new(dir).await {
+                Ok(imported) => report.keys_imported = imported,
+                Err(failure) => report.problems.push(failure.full_message()),
+            }
+        }
+        for problem in &report.problems {
+            warn!("recovery: {problem}");
+        }
+        report
+    }
+
+    async fn project(
+        &self,
+        name: &ProjectName,
+        project: Option<&Project>,
+        kept: &[RunId],
+        cancel: &Cancel,
+        report: &mut RecoverReport,
+    ) -> Result<(), Failure> {
+        let world = &self.world;
+        // Only a look as long as nothing is wrong: most starts find nothing.
+        let stale = matches!(world.lock.state(name).await?, crate::ports::LockState::Stale(_));
+        let recent = match self.recent(name).await {
+            Ok(runs) => runs,
+            Err(failure) => {
+                report.problems.push(format!("{name}: {}", failure.full_message()));
+                Vec::new()
+            }
+        };
+        let suspicious = |r: &BackupRun| {
+            (r.status == RunStatus::Started && !kept.contains(&r.run_id)) || end_was_never_told(r)
+        };
+        if !stale && !recent.iter().any(suspicious) {
+            return Ok(());
+        }
+        // With the lock in hand no run of this project is alive, and none begins.
+        let Acquired::Locked(guard) = world.lock.acquire(name).await? else { return Ok(()) };
+        let result = self.locked(name, project, stale, kept, cancel, report).await;
+        guard.release()?;
+        if stale {
+            report.stale_locks.push(name.clone());
+        }
+        result
+    }
+
+    /// Runs whose end waits in the fallback file: the audit believes that they go on, but they ended
+    /// properly while it was down.
+    async fn kept_records(&self, report: &mut RecoverReport) -> Vec<RunId> {
+        match self.world.fallback.entries().await {
+            Ok(entries) => entries
+                .iter()
+                .filter_map(|e| match e {
+                    FallbackEntry::Audit { run } => Some(run.run_id),
+                    FallbackEntry::Notification { .. } => None,
+                })
+                .collect(),
+            Err(failure) => {
+                report.problems.push(failure.full_message());
+                Vec::new()
+            }
+        }
+    }
+
+    async fn recent(&self, name: &ProjectName) -> Result<Vec<BackupRun>, Failure> {
+        let query = RunQuery { project: Some(name.clone()), limit: Some(3), ..RunQuery::default() };
+        let mut runs = self.world.audit.find_runs(&query).await?;
+        let started = RunQuery {
+            project: Some(name.clone()),
+            status: Some(RunStatus::Started),
+            ..RunQuery::default()
+        };
+        for run in self.world.audit.find_runs(&started).await? {
+            if !runs.iter().any(|r| r.run_id == run.run_id) {
+                runs.push(run);
+            }
+        }
+        Ok(runs)
+    }
+
+    async fn locked(
+        &self,
+        name: &ProjectName,
+        project: Option<&Project>,
+        stale: bool,
+        kept: &[RunId],
+        cancel: &Cancel,
+        report: &mut RecoverReport,
+    ) -> Result<(), Failure> {
+        let world = &self.world;
+        if stale {
+            report.children_ended += world.children.end_orphans(name).await?;
+        }
+        let runs = self.recent(name).await.unwrap_or_default();
+        let resolved = match project {
+            Some(p) => match self.config.resolve_secrets(p.clone()).await {
+                Ok(p) => Some(p),
+                Err(failure) => {
+                    report.problems.push(format!("{name}: {}", failure.full_message()));
+                    None
+                }
+            },
+            None => None,
+        };
+        let mut orphans = Vec::new();
+        for run in &runs {
+            if kept.contains(&run.run_id) {
+                continue;
+            }
+            if run.status == RunStatus::Started {
+                orphans.push(self.orphan(run.clone(), resolved.as_ref()).await);
+            } else if end_was_never_told(run) {
+                self.tell(run.clone(), resolved.as_ref()).await;
+                report.told.push(run.run_id);
+            }
+        }
+        let ids: Vec<RunId> = orphans.iter().map(|r| r.run_id).collect();
+        if !ids.is_empty() {
+            let removed = world.cleanup.remove_partials(name, &ids).await?;
+            report.partials.extend(removed.removed);
+        }
+        report.orphans.extend(ids);
+        // Only a run that had got to the repository can have left a lock there.
+        let touched = orphans.iter().any(|r| {
+            let stage = r.error.as_ref().and_then(|e| e.stage);
+            stage.is_none_or(|s| s >= Stage::Sync)
+        });
+        if let (true, Some(project)) = (touched, &resolved) {
+            self.unlock_repository(project, cancel, report).await;
+        }
+        Ok(())
+    }
+
+    /// An orphaned run: failed with `INTERRUPTED` at its last stage, recorded and told.
+    async fn orphan(&self, mut run: BackupRun, project: Option<&Project>) -> BackupRun {
+        let stage = run.current_stage;
+        let at = stage.map_or_else(String::new, |s| format!(" at stage {s}"));
+        let failure = Failure::new(
+            ErrorCode::Interrupted,
+            format!("the process (pid {}) ended without finishing the run{at}", run.pid),
+        );
+        info!(run.id = %run.run_id, project = %run.project, "orphaned run: {}", failure.message);
+        run.finish(self.world.clock.now(), Some(RunError::new(stage, &failure)));
+        self.tell(run, project).await
+    }
+
+    /// Tells the end of a run that nobody was told of, and records that it was told.
+    async fn tell(&self, mut run: BackupRun, project: Option<&Project>) -> BackupRun {
+        let now = self.world.clock.now();
+        let outcome = match project.filter(|p| !p.notifications.is_empty()) {
+            Some(project) => {
+                let mut notice = Notice::finished(&run, run.finished_at.unwrap_or(now));
+                if run.status == RunStatus::Success {
+                    notice = notice.into_delayed(&self.world.settings.timezone);
+                }
+                deliver::notify(&self.world, project, &notice).await;
+                StageOutcome::Ok
+            }
+            None => StageOutcome::Skipped,
+        };
+        run.stages.push(backupctl_domain::StageRecord {
+            stage: Stage::Notify,
+            started_at: Some(now),
+            finished_at: Some(now),
+            outcome,
+            attempts: 1,
+            message: Some("told by recovery".to_owned()),
+        });
+        deliver::record(&self.world, &run).await;
+        run
+    }
+
+    async fn unlock_repository(
+        &self,
+        project: &Project,
+        cancel: &Cancel,
+        report: &mut RecoverReport,
+    ) {
+        let ctx =
+            StageContext::new(Stage::Sync, cancel.clone(), Arc::new(project.redactor()));
+        let unlocked = match (self.world.registries.storage)(project) {
+            Ok((storage, _)) => storage.unlock_stale(&ctx).await,
+            Err(failure) => Err(failure),
+        };
+        match unlocked {
+            Ok(true) => report.repositories_unlocked.push(project.name.clone()),
+            Ok(false) => {}
+            Err(failure) => {
+                report.problems.push(format!("{}: {}", project.name, failure.full_message()));
+            }
+        }
+    }
+
+    async fn replay(&self, report: &mut RecoverReport) {
+        let sink = Sink { world: Arc::clone(&self.world), config: Arc::clone(&self.config) };
+        match self.world.fallback.pending().await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(failure) => report.problems.push(failure.full_message()),
+        }
+        match self.world.fallback.replay(&sink).await {
+            Ok(done) => {
+                report.delivered = done.delivered;
+                report.remaining = done.remaining;
+                report.rejected = done.rejected;
+                info!(
+                    delivered = report.delivered, remaining = report.remaining.len(),
+                    rejected = report.rejected, "replayed the fallback file"
+                );
+            }
+            Err(failure) => report.problems.push(failure.full_message()),
+        }
+    }
+}
+
+/// Whether the record of an ended run shows that it died between recording and telling its end.
+///
+/// A run that came to its end lists Notify, sent or skipped; one whose record came by way of the
+/// fallback file says so at Audit and is not told a second time.
+fn end_was_never_told(run: &BackupRun) -> bool {
+    run.status != RunStatus::Started
+        && run.stage(Stage::Notify).is_none()
+        && run.stage(Stage::Audit).is_some_and(|s| s.outcome == StageOutcome::Ok)
+}
+
+/// Delivers kept entries for real: records to the audit, notices over their channel.
+struct Sink {
+    world: Arc<World>,
+    config: Arc<dyn ConfigLoader>,
+}
+
+#[async_trait]
+impl ReplaySink for Sink {
+    async fn deliver(&self, entry: &FallbackEntry) -> Result<(), Failure> {
+        match entry {
+            FallbackEntry::Audit { run } => self.world.audit.finish_run(run).await,
+            FallbackEntry::Notification { project, channel, index, notice } => {
+                let config = self.config.load().await?;
+                let found = config.projects.into_iter().find(|p| p.name == project.as_str());
+                let project = match found.map(|p| p.project) {
+                    Some(Ok(found)) => self.config.resolve_secrets(found).await?,
+                    Some(Err(issues)) => {
+                        return Err(super::run_all::invalid(project.as_str(), &issues));
+                    }
+                    None => {
+                        return Err(Failure::new(
+                            ErrorCode::NotifyFailed,
+                            format!("project {project} is not configured any more"),
+                        ));
+                    }
+                };
+                deliver::notify_late(&self.world, &project, channel, *index, notice).await
+            }
+        }
+    }
+}

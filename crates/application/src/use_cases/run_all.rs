@@ -1,0 +1,138 @@
+//! Every enabled project, one after the other, in the order of the file.
+
+use std::sync::Arc;
+
+use backupctl_domain::{BackupRun, ErrorCode, Failure, RunStatus, Trigger, plan};
+use tracing::error;
+
+use super::run_backup::{RunBackup, RunOutcome, RunRequest};
+use crate::context::{Cancel, Observer};
+use crate::ports::{ConfigIssue, ConfigLoader, LockHolder, ProjectEntry};
+
+/// How one project of `run --all` ended.
+#[derive(Debug)]
+pub struct ProjectOutcome {
+    /// Its name as configured.
+    pub project: String,
+    /// Its run, or why none came about.
+    pub result: Result<Box<BackupRun>, Failure>,
+}
+
+impl ProjectOutcome {
+    /// Whether a run was made and succeeded.
+    pub fn succeeded(&self) -> bool {
+        matches!(&self.result, Ok(run) if run.status == RunStatus::Success)
+    }
+}
+
+/// How `run --all` ended.
+#[derive(Debug, Default)]
+pub struct AllOutcome {
+    /// Each project, in order; those after an interruption are missing.
+    pub projects: Vec<ProjectOutcome>,
+}
+
+impl AllOutcome {
+    /// 0 all succeeded, 5 some did, 1 none.
+    pub fn exit_status(&self) -> u8 {
+        let good = self.projects.iter().filter(|p| p.succeeded()).count();
+        plan::exit_status_of_all(good, self.projects.len() - good)
+    }
+}
+
+/// Backs up every enabled project.
+pub struct RunAll {
+    run: RunBackup,
+    config: Arc<dyn ConfigLoader>,
+}
+
+impl RunAll {
+    /// A use case that runs projects by `run` and resolves their secrets by `config`.
+    pub fn new(run: RunBackup, config: Arc<dyn ConfigLoader>) -> Self {
+        Self { run, config }
+    }
+
+    /// Runs them. A project that fails, is busy or is misconfigured does not stop the next;
+    /// an interruption does. `observer` makes the watcher of each project.
+    pub async fn execute(
+        &self,
+        entries: Vec<ProjectEntry>,
+        trigger: Trigger,
+        wait: bool,
+        cancel: &Cancel,
+        observer: &(dyn Fn(&str) -> Arc<dyn Observer> + Send + Sync),
+    ) -> AllOutcome {
+        let mut outcome = AllOutcome::default();
+        for entry in entries {
+            if entry.project.as_ref().is_ok_and(|p| !p.enabled) {
+                continue;
+            }
+            if cancel.reason().is_some() {
+                break;
+            }
+            let name = entry.name.clone();
+            let watcher = observer(&name);
+            let result = self.one(entry, trigger, wait, cancel.clone(), watcher).await;
+            if let Err(failure) = &result {
+                error!(
+                    project = name, error.code = %failure.code, "no run: {}",
+                    failure.full_message()
+                );
+            }
+            outcome.projects.push(ProjectOutcome { project: name, result });
+        }
+        outcome
+    }
+
+    async fn one(
+        &self,
+        entry: ProjectEntry,
+        trigger: Trigger,
+        wait: bool,
+        cancel: Cancel,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Box<BackupRun>, Failure> {
+        let project = entry.project.map_err(|issues| invalid(&entry.name, &issues))?;
+        let project = self.config.resolve_secrets(project).await?;
+        let request = RunRequest { project, trigger, wait, cancel, observer };
+        match self.run.execute(request).await? {
+            RunOutcome::Finished(run) => Ok(run),
+            RunOutcome::Busy(holder) | RunOutcome::Folded(holder) => {
+                Err(in_progress(&entry.name, holder))
+            }
+        }
+    }
+}
+
+/// The failure for a project whose configuration has errors.
+pub fn invalid(project: &str, issues: &[ConfigIssue]) -> Failure {
+    let first = issues.first().map_or_else(String::new, |i| {
+        let place = match (i.line, i.column) {
+            (Some(line), Some(column)) => format!("{}:{line}:{column}: ", i.file.display()),
+            _ => String::new(),
+        };
+        let key = if i.key.is_empty() { String::new() } else { format!("{}: ", i.key) };
+        format!("{place}{key}{}", i.message)
+    });
+    let more = match issues.len() {
+        0 | 1 => String::new(),
+        n => format!(" (and {} more)", n - 1),
+    };
+    Failure::new(
+        ErrorCode::InvalidConfig,
+        format!("the configuration of project {project} has errors: {first}{more}"),
+    )
+}
+
+/// The failure for a project whose lock another run holds: since when, and by which process.
+pub fn in_progress(project: &str, holder: LockHolder) -> Failure {
+    let since = holder.started.map_or_else(
+        || "an unknown time".to_owned(),
+        |t| backupctl_domain::notice::stamp(t),
+    );
+    let pid = holder.pid.map_or_else(|| "unknown".to_owned(), |p| p.to_string());
+    Failure::new(
+        ErrorCode::BackupInProgress,
+        format!("a backup of {project} is already in progress since {since} (pid {pid})"),
+    )
+}

@@ -1,0 +1,189 @@
+//! The backup of one project: lock, stages, and an end that is told whatever happened.
+//!
+//! [`RunBackup::execute`] holds the frame (lock, record, panic and signal safety); `pipeline` goes
+//! through the stages; `stages` does the work of each; `closing` tells how it ended.
+
+mod closing;
+mod pipeline;
+mod stages;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use backupctl_domain::{BackupRun, Failure, Project, Redactor, RunError, RunId, Stage, Trigger};
+use jiff::Timestamp;
+use tracing::{error, info, warn};
+
+use crate::World;
+use crate::context::{Cancel, Observer, RunEvent, StageContext};
+use crate::ports::{Acquired, LockHolder};
+use pipeline::{Active, Shared};
+
+/// One run that is asked for.
+pub struct RunRequest {
+    /// The project, its secrets resolved.
+    pub project: Project,
+    /// What made it start.
+    pub trigger: Trigger,
+    /// Whether it waits for a run that is going on, instead of giving up at once.
+    pub wait: bool,
+    /// Tells it to stop.
+    pub cancel: Cancel,
+    /// Watches it.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum RunOutcome {
+    /// It was made; its record says how it ended.
+    Finished(Box<BackupRun>),
+    /// Another run holds the project's lock: nothing was done.
+    Busy(LockHolder),
+    /// Another run holds the lock and one waits already: nothing was done.
+    Folded(LockHolder),
+}
+
+/// Makes backups.
+#[derive(Clone)]
+pub struct RunBackup {
+    world: Arc<World>,
+}
+
+impl RunBackup {
+    /// A use case on these ports.
+    pub fn new(world: Arc<World>) -> Self {
+        Self { world }
+    }
+
+    /// Makes one run, from lock to unlock.
+    ///
+    /// An `Err` means that no run came about (the lock itself failed, or waiting for it was
+    /// interrupted); a run that failed is an `Ok` whose record says so.
+    pub async fn execute(&self, request: RunRequest) -> Result<RunOutcome, Failure> {
+        let RunRequest { project, trigger, wait, cancel, observer } = request;
+        let world = &self.world;
+        let acquired = if wait {
+            world.lock.acquire_or_queue(&project.name, &cancel).await?
+        } else {
+            world.lock.acquire(&project.name).await?
+        };
+        let guard = match acquired {
+            Acquired::Locked(guard) => guard,
+            Acquired::Busy(holder) => return Ok(RunOutcome::Busy(holder)),
+            Acquired::Folded(holder) => {
+                info!(project = %project.name, "folded into the run that is already waiting");
+                return Ok(RunOutcome::Folded(holder));
+            }
+        };
+
+        let run = BackupRun::start(
+            RunId(uuid::Uuid::new_v4()),
+            project.name.clone(),
+            trigger,
+            world.clock.now(),
+            &world.identity.host,
+            &world.identity.version,
+            world.identity.pid,
+        );
+        let redactor = Arc::new(project.redactor());
+        let shared = Arc::new(Shared {
+            world: Arc::clone(world),
+            project,
+            redactor,
+            cancel,
+            observer,
+            run_id: run.run_id,
+            started_at: run.started_at,
+            active: std::sync::Mutex::new(Active::new(run)),
+            timeout_told: AtomicBool::new(false),
+        });
+        shared.begin().await;
+
+        // The stages run in tasks of their own: a panic in one ends that task alone, and what must
+        // happen whatever happened — record, notice, heartbeat, unlock — still does.
+        let work = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move { shared.work().await }
+        });
+        let error = match work.await {
+            Ok(error) => error,
+            Err(panic) => Some(shared.panicked(&panic)),
+        };
+        let closing = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move { shared.close(error).await }
+        });
+        if let Err(panic) = closing.await {
+            error!(run.id = %shared.run_id, "closing the run panicked: {panic}");
+        }
+
+        let unlock = guard.release();
+        Ok(RunOutcome::Finished(Box::new(shared.end(unlock).await)))
+    }
+}
+
+impl Shared {
+    /// The end of the first phase: the run is known to the audit and to its watchers.
+    async fn begin(&self) {
+        let run = self.snapshot();
+        info!(
+            run.id = %run.run_id, project = %run.project, trigger = run.trigger.as_str(),
+            "backup started"
+        );
+        self.observer.event(&RunEvent::Started { run_id: run.run_id });
+        if let Err(failure) = self.world.audit.start_run(&run).await {
+            warn!(
+                run.id = %run.run_id, error.code = %failure.code,
+                "the audit does not know of this run yet: {}", failure.full_message()
+            );
+        }
+    }
+
+    fn panicked(&self, panic: &tokio::task::JoinError) -> RunError {
+        let stage = self.with(|a| a.run.current_stage);
+        error!(run.id = %self.run_id, ?stage, "the run panicked: {panic}");
+        let failure = Failure::internal(format!("the run panicked: {panic}"));
+        RunError::new(stage, &failure)
+    }
+
+    /// Step 13's record, and the whole record once more now that every step has ended.
+    async fn end(&self, unlock: Result<(), Failure>) -> BackupRun {
+        let now = self.world.clock.now();
+        self.finish_stage(Stage::Unlock, now, 1, unlock.map(|()| None));
+        let run = self.snapshot();
+        // The record stands since step 10; this adds how the steps behind it went. When the audit
+        // was down then, the fallback file has the record, and nothing is written twice.
+        if self.with(|a| a.audited) {
+            if let Err(failure) = self.world.audit.finish_run(&run).await {
+                warn!(run.id = %run.run_id, "last steps not recorded: {}", failure.message);
+            }
+        }
+        run
+    }
+
+    fn context(&self, stage: Stage) -> StageContext {
+        StageContext {
+            stage,
+            cancel: self.cancel.clone(),
+            observer: Arc::clone(&self.observer),
+            redactor: Arc::clone(&self.redactor),
+        }
+    }
+
+    /// A context for what is done after the run was told to stop: it can be told once more.
+    fn closing_context(&self, stage: Stage) -> StageContext {
+        StageContext { cancel: Cancel::new(), ..self.context(stage) }
+    }
+
+    fn elapsed(&self, now: Timestamp) -> std::time::Duration {
+        std::time::Duration::try_from(now.duration_since(self.started_at)).unwrap_or_default()
+    }
+}
+
+/// The redactor's work on a failure's texts, for ports that could not do it themselves.
+fn redacted(redactor: &Redactor, mut failure: Failure) -> Failure {
+    failure.message = redactor.redact(&failure.message);
+    failure.detail = redactor.redact(&failure.detail);
+    failure
+}

@@ -1,0 +1,185 @@
+//! The end of a run, whatever happened before: finally hook, audit, notice, heartbeat.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backupctl_domain::{
+    ErrorCode, Failure, Notice, RunError, RunStatus, Stage, StageOutcome, StageRecord, plan,
+};
+use tracing::{info, warn};
+
+use super::pipeline::Shared;
+use crate::context::RunEvent;
+use crate::ports::{Heartbeat, HookKind};
+use crate::use_cases::deliver;
+
+/// How long `hooks.finally` may take when the run was told to stop: somebody waits for its end.
+const FINALLY_AFTER_INTERRUPT: Duration = Duration::from_secs(60);
+
+/// A heartbeat's text is kept to this many characters.
+const HEARTBEAT_TEXT: usize = 200;
+
+impl Shared {
+    pub(super) async fn close(self: Arc<Self>, error: Option<RunError>) {
+        if let Some(error) = &error {
+            self.skip_unreached(error);
+            self.settle_files(error.code).await;
+        }
+        self.finally_hook(error.as_ref()).await;
+
+        let now = self.world.clock.now();
+        self.with(|a| a.run.finish(now, error));
+        let run = self.snapshot();
+        match run.status {
+            RunStatus::Success => info!(
+                run.id = %run.run_id, project = %run.project,
+                duration_ms = run.duration.unwrap_or_default().as_millis(), "backup succeeded"
+            ),
+            _ => tracing::error!(
+                run.id = %run.run_id, project = %run.project,
+                error.code = %run.error.as_ref().map_or("", |e| e.code.as_str()),
+                "backup failed: {}", run.error.as_ref().map_or("", |e| e.message.as_str())
+            ),
+        }
+
+        self.audit().await;
+        self.tell().await;
+        self.beat().await;
+    }
+
+    /// Every numbered stage of the work that was not reached is listed as skipped.
+    fn skip_unreached(&self, error: &RunError) {
+        let reason = match error.stage {
+            Some(stage) => format!("not reached: {stage} failed"),
+            None => "not reached".to_owned(),
+        };
+        for stage in [Stage::NotifyStarted].into_iter().chain(Stage::WORK) {
+            let recorded = self.with(|a| a.run.stage(stage).cloned());
+            match recorded {
+                None if error.stage == Some(stage) => {
+                    let at = self.world.clock.now();
+                    let failure = Failure::new(error.code, error.message.clone());
+                    self.finish_stage(stage, at, 0, Err(failure));
+                }
+                None => self.skip(stage, &reason),
+                // A stage that a panic left without an end has failed.
+                Some(StageRecord { finished_at: None, started_at: Some(_), .. }) => {
+                    let at = self.world.clock.now();
+                    let failure = Failure::new(error.code, error.message.clone());
+                    self.finish_stage(stage, at, 1, Err(failure));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// What a failed run leaves on disk: no partial, and no dump that was proven bad.
+    async fn settle_files(&self, code: ErrorCode) {
+        self.discard_condemned_dump(code).await;
+        let project = &self.project.name;
+        if let Err(failure) = self.world.cleanup.remove_partials(project, &[self.run_id]).await {
+            warn!(run.id = %self.run_id, "partial files may be left: {}", failure.full_message());
+        }
+    }
+
+    async fn finally_hook(&self, error: Option<&RunError>) {
+        let stage = Stage::FinallyHook;
+        let Some(command) = self.project.hooks.finally.as_deref() else { return };
+        if !self.with(|a| a.hooks_begun) {
+            self.skip(stage, "the run ended before its hooks");
+            return;
+        }
+        self.enter(stage).await;
+        self.observer.event(&RunEvent::StageStarted { stage, attempt: 1 });
+        let failed_at = error.and_then(|e| e.stage).unwrap_or(stage);
+        let mut call =
+            self.hook_call(HookKind::Finally, command, failed_at, error.map(|e| e.code));
+        if self.cancel.reason().is_some() {
+            call.timeout = call.timeout.min(FINALLY_AFTER_INTERRUPT);
+        }
+        let result = self.world.hooks.execute(&call, &self.closing_context(stage)).await;
+        if let Err(failure) = &result {
+            self.note_warning(&format!("hooks.finally: {}", failure.full_message()));
+        }
+        let result = result.map(|o| Some(o.tail).filter(|t| !t.is_empty()));
+        self.finish_stage(stage, self.world.clock.now(), 1, result);
+    }
+
+    async fn audit(&self) {
+        let stage = Stage::Audit;
+        self.begin_closing(stage).await;
+        // The record says of its own writing that it went well: where it does not, it is not the
+        // record that anybody reads.
+        let now = self.world.clock.now();
+        let mut record = self.snapshot();
+        record.stages.retain(|s| s.stage != stage);
+        record.stages.push(StageRecord {
+            stage,
+            started_at: Some(now),
+            finished_at: Some(now),
+            outcome: StageOutcome::Ok,
+            attempts: 1,
+            message: None,
+        });
+        let result = match self.world.audit.finish_run(&record).await {
+            Ok(()) => {
+                self.with(|a| a.audited = true);
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        };
+        let failed = result.is_err();
+        self.finish_stage(stage, self.world.clock.now(), 1, result);
+        if failed {
+            deliver::keep_record(&self.world, &self.snapshot()).await;
+        }
+    }
+
+    async fn tell(&self) {
+        let stage = Stage::Notify;
+        if let Some(reason) = plan::skip_reason(stage, &self.project) {
+            self.skip(stage, reason);
+            return;
+        }
+        self.begin_closing(stage).await;
+        let notice = Notice::finished(&self.snapshot(), self.world.clock.now());
+        let problems = deliver::notify(&self.world, &self.project, &notice).await;
+        self.finish_told(stage, &problems);
+    }
+
+    async fn beat(&self) {
+        let stage = Stage::Heartbeat;
+        if let Some(reason) = plan::skip_reason(stage, &self.project) {
+            self.skip(stage, reason);
+            return;
+        }
+        self.begin_closing(stage).await;
+        let run = self.snapshot();
+        let took = run.duration.unwrap_or_default();
+        let heartbeat = match &run.error {
+            None => Heartbeat::Up {
+                message: format!("backup of {} succeeded", run.project),
+                took,
+            },
+            Some(error) => {
+                let text = format!("{}: {}", error.code, error.message);
+                let message = text.chars().take(HEARTBEAT_TEXT).collect();
+                Heartbeat::Down { message, took }
+            }
+        };
+        let result = match self.world.registries.monitor(&self.project) {
+            Ok(Some(monitor)) => monitor.send(&heartbeat).await,
+            Ok(None) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        self.finish_stage(stage, self.world.clock.now(), 1, result.map(|()| None));
+    }
+
+    /// Enters a closing stage. The run has ended by now: its record shows no current stage, only
+    /// the audit's progress does.
+    async fn begin_closing(&self, stage: Stage) {
+        self.enter(stage).await;
+        self.with(|a| a.run.current_stage = None);
+        self.observer.event(&RunEvent::StageStarted { stage, attempt: 1 });
+    }
+}

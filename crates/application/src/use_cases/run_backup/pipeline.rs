@@ -1,0 +1,358 @@
+//! The stages in order: progress, skips, retries, the timeout alert. No business rule of its own.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use backupctl_domain::plan;
+use backupctl_domain::sync::SyncPart;
+use backupctl_domain::{
+    BackupRun, Failure, Notice, Project, Redactor, RetryDecision, RunError, RunId, Stage,
+    StageOutcome, StageRecord, evaluate_retry,
+};
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::redacted;
+use crate::World;
+use crate::context::{Cancel, Observer, RunEvent, interrupted};
+use crate::ports::{EncryptedFile, StoredSnapshot};
+use crate::use_cases::deliver;
+
+/// How long a call that was told to stop may take to do so before the run goes on without it.
+const STOP_GRACE: Duration = Duration::from_secs(90);
+
+/// What the tasks of one run share.
+pub(super) struct Shared {
+    pub(super) world: Arc<World>,
+    pub(super) project: Project,
+    pub(super) redactor: Arc<Redactor>,
+    pub(super) cancel: Cancel,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) run_id: RunId,
+    pub(super) started_at: Timestamp,
+    pub(super) active: Mutex<Active>,
+    pub(super) timeout_told: AtomicBool,
+}
+
+/// What changes while the run goes on.
+pub(super) struct Active {
+    pub(super) run: BackupRun,
+    /// The last successful run and the last ones of any end, for estimates and parents.
+    pub(super) history: Vec<BackupRun>,
+    /// The dump file as the next stage finds it.
+    pub(super) dump: Option<PathBuf>,
+    /// The encrypted file, once written, while the plain one may still be there.
+    pub(super) encrypted: Option<EncryptedFile>,
+    /// What Sync has to store, and how far it has got.
+    pub(super) parts: Option<Vec<Part>>,
+    /// Whether PreHook was reached, so that `hooks.finally` is due.
+    pub(super) hooks_begun: bool,
+    /// Whether step 10 reached the audit.
+    pub(super) audited: bool,
+}
+
+/// One snapshot on its way.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub(super) part: SyncPart,
+    pub(super) stored: Option<StoredSnapshot>,
+    pub(super) proven: bool,
+}
+
+impl Active {
+    pub(super) fn new(run: BackupRun) -> Self {
+        Self {
+            run,
+            history: Vec::new(),
+            dump: None,
+            encrypted: None,
+            parts: None,
+            hooks_begun: false,
+            audited: false,
+        }
+    }
+}
+
+impl Shared {
+    /// Works on what changes. The lock is never held across an await.
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Active) -> T) -> T {
+        // A panic in a stage poisons the mutex at most between two plain assignments.
+        f(&mut self.active.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn snapshot(&self) -> BackupRun {
+        self.with(|a| a.run.clone())
+    }
+
+    /// Goes through stages 1 to 9; returns why the run failed, if it did.
+    pub(super) async fn work(self: Arc<Self>) -> Option<RunError> {
+        let alarm = self.project.timeout.map(|limit| {
+            let shared = Arc::clone(&self);
+            tokio::spawn(async move {
+                shared.world.clock.sleep(limit).await;
+                shared.tell_timeout(limit).await;
+            })
+        });
+        let error = self.stages().await;
+        if let Some(alarm) = alarm {
+            // An alert on its way is let through; one that is not due is called off.
+            if self.timeout_told.load(Ordering::SeqCst) {
+                let _ = alarm.await;
+            } else {
+                alarm.abort();
+            }
+        }
+        error
+    }
+
+    async fn stages(&self) -> Option<RunError> {
+        self.notify_started().await;
+        self.load_history().await;
+        for stage in Stage::WORK {
+            if let Err(why) = self.cancel.check() {
+                return Some(RunError::new(Some(stage), &why));
+            }
+            if stage == Stage::PreHook {
+                self.with(|a| a.hooks_begun = true);
+            }
+            if let Some(reason) = plan::skip_reason(stage, &self.project) {
+                self.skip(stage, reason);
+                continue;
+            }
+            if let Err(error) = self.run_stage(stage).await {
+                return Some(error);
+            }
+        }
+        None
+    }
+
+    /// Runs one stage with its retries.
+    async fn run_stage(&self, stage: Stage) -> Result<(), RunError> {
+        self.enter(stage).await;
+        let policy = self.world.settings.retry;
+        let mut retries = 0;
+        loop {
+            self.observer.event(&RunEvent::StageStarted { stage, attempt: retries + 1 });
+            let failure = match self.attempt_or_stop(stage).await {
+                Ok(message) => {
+                    let now = self.world.clock.now();
+                    self.finish_stage(stage, now, retries + 1, Ok(message));
+                    return Ok(());
+                }
+                Err(failure) => redacted(&self.redactor, failure),
+            };
+            match evaluate_retry(policy, stage, &failure, retries) {
+                RetryDecision::RetryAfter(delay) => {
+                    retries += 1;
+                    warn!(
+                        run.id = %self.run_id, stage = stage.name(), error.code = %failure.code,
+                        retry = retries, "stage failed, next try in {delay:?}: {}",
+                        failure.full_message()
+                    );
+                    self.observer.event(&RunEvent::Retry {
+                        stage,
+                        retry: retries,
+                        of: policy.count,
+                        delay,
+                        failure,
+                    });
+                    let waited = tokio::select! {
+                        why = self.cancel.cancelled() => Err(interrupted(why)),
+                        () = self.world.clock.sleep(delay) => Ok(()),
+                    };
+                    if let Err(failure) = waited {
+                        return Err(self.fail(stage, retries, failure));
+                    }
+                }
+                RetryDecision::Fail => return Err(self.fail(stage, retries, failure)),
+            }
+        }
+    }
+
+    fn fail(&self, stage: Stage, retries: u32, failure: Failure) -> RunError {
+        let snapshot = self.with(|a| a.run.main_snapshot().cloned());
+        let failure = plan::with_snapshot_note(stage, failure, snapshot.as_ref());
+        let mut error = RunError::new(Some(stage), &failure);
+        if retries > 0 {
+            error.retries = retries;
+            error.retries_allowed = self.world.settings.retry.count;
+        }
+        self.finish_stage(stage, self.world.clock.now(), retries + 1, Err(failure));
+        error
+    }
+
+    /// One attempt; a call that does not stop when told is left behind after a while.
+    async fn attempt_or_stop(&self, stage: Stage) -> Result<Option<String>, Failure> {
+        let attempt = self.attempt(stage);
+        tokio::pin!(attempt);
+        let why = tokio::select! {
+            biased;
+            done = &mut attempt => return done,
+            why = self.cancel.cancelled() => why,
+        };
+        tokio::select! {
+            biased;
+            done = &mut attempt => match done {
+                // It had just succeeded: the next stage's check ends the run.
+                Ok(message) => Ok(message),
+                Err(_) => Err(interrupted(why)),
+            },
+            () = self.world.clock.sleep(STOP_GRACE) => Err(interrupted(why)),
+        }
+    }
+
+    async fn attempt(&self, stage: Stage) -> Result<Option<String>, Failure> {
+        match stage {
+            Stage::PreHook => self.pre_hook().await,
+            Stage::Dump => self.dump().await,
+            Stage::Verify => self.verify().await,
+            Stage::Encrypt => self.encrypt().await,
+            Stage::Sync => self.sync().await,
+            Stage::Prune => self.prune().await,
+            Stage::Cleanup => self.cleanup().await,
+            Stage::PostHook => self.post_hook().await,
+            other => Err(Failure::internal(format!("stage {other} is not part of the work"))),
+        }
+    }
+
+    /// The start of every step: the record knows where the run is, and a timeout is told at the
+    /// latest here.
+    pub(super) async fn enter(&self, stage: Stage) {
+        let now = self.world.clock.now();
+        info!(run.id = %self.run_id, project = %self.project.name, stage = stage.name(), "stage");
+        self.with(|a| {
+            a.run.current_stage = Some(stage);
+            a.run.stages.retain(|s| s.stage != stage);
+            a.run.stages.push(StageRecord {
+                stage,
+                started_at: Some(now),
+                finished_at: None,
+                outcome: StageOutcome::Ok,
+                attempts: 0,
+                message: None,
+            });
+        });
+        if let Err(failure) = self.world.audit.track_progress(self.run_id, stage).await {
+            warn!(
+                run.id = %self.run_id, stage = stage.name(), error.code = %failure.code,
+                "progress not recorded: {}", failure.message
+            );
+        }
+        if let Some(limit) = self.project.timeout {
+            if self.elapsed(now) > limit {
+                self.tell_timeout(limit).await;
+            }
+        }
+    }
+
+    pub(super) fn finish_stage(
+        &self,
+        stage: Stage,
+        at: Timestamp,
+        attempts: u32,
+        result: Result<Option<String>, Failure>,
+    ) {
+        let (outcome, message) = match result {
+            Ok(message) => (StageOutcome::Ok, message),
+            Err(failure) => {
+                warn!(
+                    run.id = %self.run_id, stage = stage.name(), error.code = %failure.code,
+                    attempts, "stage failed: {}", failure.full_message()
+                );
+                (StageOutcome::Failed, Some(failure.full_message()))
+            }
+        };
+        let record = self.with(|a| {
+            let started = a.run.stage(stage).and_then(|s| s.started_at).unwrap_or(at);
+            let record = StageRecord {
+                stage,
+                started_at: Some(started),
+                finished_at: Some(at),
+                outcome,
+                attempts,
+                message,
+            };
+            a.run.stages.retain(|s| s.stage != stage);
+            a.run.stages.push(record.clone());
+            record
+        });
+        self.observer.event(&RunEvent::StageFinished { record });
+    }
+
+    pub(super) fn skip(&self, stage: Stage, reason: &str) {
+        info!(run.id = %self.run_id, project = %self.project.name, "[SKIP] {stage} — {reason}");
+        let record = StageRecord {
+            stage,
+            started_at: None,
+            finished_at: None,
+            outcome: StageOutcome::Skipped,
+            attempts: 0,
+            message: Some(reason.to_owned()),
+        };
+        self.with(|a| a.run.stages.push(record.clone()));
+        self.observer.event(&RunEvent::StageFinished { record });
+    }
+
+    /// Notes something that does not fail the run: in its record, to its watchers, to the log.
+    pub(super) fn note_warning(&self, message: &str) {
+        let message = self.redactor.redact(message);
+        warn!(run.id = %self.run_id, project = %self.project.name, "{message}");
+        self.with(|a| a.run.warnings.push(message.clone()));
+        self.observer.event(&RunEvent::Warning { message });
+    }
+
+    /// A warning that people are told of at once.
+    pub(super) async fn warn_people(&self, message: &str) {
+        self.note_warning(message);
+        let notice = Notice::warning(
+            &self.snapshot(),
+            &self.redactor.redact(message),
+            self.world.clock.now(),
+        );
+        deliver::notify(&self.world, &self.project, &notice).await;
+    }
+
+    /// The one timeout warning of a run, from the timer or from a step boundary.
+    async fn tell_timeout(&self, limit: Duration) {
+        if self.timeout_told.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let now = self.world.clock.now();
+        let elapsed = self.elapsed(now).max(limit);
+        let run = self.snapshot();
+        let stage = run.current_stage.unwrap_or(Stage::NotifyStarted);
+        self.note_warning(&format!(
+            "still running after {} (timeout_minutes: {})",
+            backupctl_domain::human::minutes(elapsed),
+            limit.as_secs() / 60
+        ));
+        let notice = Notice::timeout(&run, elapsed, limit, stage, now);
+        deliver::notify(&self.world, &self.project, &notice).await;
+    }
+
+    async fn notify_started(&self) {
+        let stage = Stage::NotifyStarted;
+        if let Some(reason) = plan::skip_reason(stage, &self.project) {
+            self.skip(stage, reason);
+        } else {
+            self.enter(stage).await;
+            self.observer.event(&RunEvent::StageStarted { stage, attempt: 1 });
+            let notice = Notice::started(&self.snapshot(), &self.world.settings.timezone);
+            let problems = deliver::notify(&self.world, &self.project, &notice).await;
+            self.finish_told(stage, &problems);
+        }
+        self.beat_start().await;
+    }
+
+    /// Ends a telling stage: failed when a channel failed, which the run survives.
+    pub(super) fn finish_told(&self, stage: Stage, problems: &[String]) {
+        let result = if problems.is_empty() {
+            Ok(None)
+        } else {
+            Err(Failure::new(backupctl_domain::ErrorCode::NotifyFailed, problems.join("; ")))
+        };
+        self.finish_stage(stage, self.world.clock.now(), 1, result);
+    }
+}

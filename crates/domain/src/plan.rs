@@ -1,0 +1,146 @@
+//! Which stages of a run have work to do, and what a failure of one makes of the run
+//! (spec: pipeline.md §1, §4).
+
+use crate::human::ByteSize;
+use crate::{ErrorCode, Failure, Project, SnapshotId, Stage};
+
+/// Why a stage of this project has nothing to do; `None` where it has.
+///
+/// Only what the configuration decides: a stage that is not reached because an earlier one failed is
+/// a matter of the run.
+pub fn skip_reason(stage: Stage, project: &Project) -> Option<&'static str> {
+    let no_database = project.database.is_none();
+    match stage {
+        Stage::NotifyStarted | Stage::Notify if project.notifications.is_empty() => {
+            Some("no notification configured")
+        }
+        Stage::PreHook if project.hooks.pre_backup.is_none() => Some("no hooks.pre_backup"),
+        Stage::PostHook if project.hooks.post_backup.is_none() => Some("no hooks.post_backup"),
+        Stage::FinallyHook if project.hooks.finally.is_none() => Some("no hooks.finally"),
+        Stage::Dump | Stage::Cleanup if no_database => Some("no database configured"),
+        Stage::Verify if no_database => Some("no database configured"),
+        Stage::Verify if !project.verification => Some("verification.enabled is false"),
+        Stage::Encrypt if project.encryption.is_none() => Some("encryption is not enabled"),
+        Stage::Encrypt if no_database => Some("no database configured"),
+        Stage::Heartbeat if project.monitor.is_none() => Some("no monitor configured"),
+        _ => None,
+    }
+}
+
+/// A failure of a stage behind Sync, with the word that the snapshot is safe, and its name.
+#[must_use]
+pub fn with_snapshot_note(
+    stage: Stage,
+    mut failure: Failure,
+    snapshot: Option<&SnapshotId>,
+) -> Failure {
+    if matches!(stage, Stage::Prune | Stage::Cleanup | Stage::PostHook) {
+        if let Some(id) = snapshot {
+            failure.message = format!("{} (the snapshot {} is safe)", failure.message, id.short());
+        }
+    }
+    failure
+}
+
+/// Whether a failed proof says that the dump file itself is bad, so that it must not stay and pass
+/// for the newest good one.
+pub const fn condemns_dump(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::DumpEmpty
+            | ErrorCode::DumpTruncated
+            | ErrorCode::DumpCorrupt
+            | ErrorCode::DumpIncomplete
+            | ErrorCode::ChecksumMismatch
+    )
+}
+
+/// What is known of the disk before a file is written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Bytes that must remain free.
+    pub min_free: u64,
+    /// The largest file that the file system can hold, if it has such a limit.
+    pub max_file: Option<u64>,
+    /// The size of the last file of this kind, if there was one.
+    pub previous: Option<u64>,
+}
+
+/// Checks that a file of about the previous one's size, and a fifth more, has room.
+///
+/// `DISK_LOW` when less than `min_free` or than the estimate is free, `FS_FILE_TOO_LARGE` when the
+/// file system cannot hold such a file. `place` names the folder in the message.
+pub fn check_space(space: Space, place: &str) -> Result<(), Failure> {
+    if space.free < space.min_free {
+        return Err(Failure::new(
+            ErrorCode::DiskLow,
+            format!(
+                "{} free at {place}, less than the {} of min_free_gb",
+                ByteSize(space.free),
+                ByteSize(space.min_free)
+            ),
+        ));
+    }
+    let Some(previous) = space.previous else { return Ok(()) };
+    let estimate = previous.saturating_add(previous / 5);
+    if let Some(max) = space.max_file.filter(|max| estimate > *max) {
+        return Err(Failure::new(
+            ErrorCode::FsFileTooLarge,
+            format!(
+                "the file system at {place} holds files of at most {}, and about {} are to be \
+                 written",
+                ByteSize(max),
+                ByteSize(estimate)
+            ),
+        ));
+    }
+    if space.free < estimate {
+        return Err(Failure::new(
+            ErrorCode::DiskLow,
+            format!(
+                "{} free at {place}, and about {} are to be written (the last dump and a fifth)",
+                ByteSize(space.free),
+                ByteSize(estimate)
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// How `run --all` ended: 0 all succeeded, 5 some did, 1 none.
+pub const fn exit_status_of_all(succeeded: usize, failed: usize) -> u8 {
+    match (succeeded, failed) {
+        (_, 0) => 0,
+        (0, _) => 1,
+        _ => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GB: u64 = 1 << 30;
+
+    #[test]
+    fn space_is_checked_against_the_reserve_the_estimate_and_the_file_system() {
+        let ok = Space { free: 10 * GB, min_free: 5 * GB, max_file: None, previous: Some(8 * GB) };
+        assert_eq!(check_space(ok, "/x"), Ok(()));
+        let code = |s| check_space(s, "/x").map_err(|f| f.code);
+        assert_eq!(code(Space { free: 4 * GB, ..ok }), Err(ErrorCode::DiskLow));
+        assert_eq!(code(Space { free: 9 * GB, ..ok }), Err(ErrorCode::DiskLow));
+        let fat = Space { max_file: Some(4 * GB - 1), previous: Some(7 * GB / 2), ..ok };
+        assert_eq!(code(fat), Err(ErrorCode::FsFileTooLarge));
+        assert_eq!(code(Space { previous: Some(3 * GB), ..fat }), Ok(()));
+    }
+
+    #[test]
+    fn all_is_partial_only_when_some_succeeded() {
+        assert_eq!(exit_status_of_all(2, 0), 0);
+        assert_eq!(exit_status_of_all(1, 1), 5);
+        assert_eq!(exit_status_of_all(0, 2), 1);
+        assert_eq!(exit_status_of_all(0, 0), 0);
+    }
+}
