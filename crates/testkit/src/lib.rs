@@ -1,1 +1,19 @@
 //! Fakes for every port, contract suites, and real services for tests.
+//!
+//! Nothing in here is part of the program: [`fakes`] stand in for the world in the application's
+//! tests, [`contracts`] hold fakes and real adapters to the same promises, and [`services`] start
+//! private servers for the adapters' tests.
+
+#![expect(
+    clippy::expect_used,
+    reason = "used by tests alone, where a broken assumption is to end the test"
+)]
+
+pub mod bench;
+pub mod builders;
+pub mod fakes;
+pub mod workdir;
+
+pub use bench::TestBench;
+pub use builders::{project, run};
+pub use workdir::WorkDir;

@@ -1,0 +1,160 @@
+//! All fakes of one test, wired to one journal.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backupctl_application::context::{Cancel, Observer, StageContext};
+use backupctl_application::ports::GlobalSettings;
+use backupctl_application::registry::{
+    DumperRegistry, EncryptorRegistry, MonitorRegistry, NotifierRegistry, Registries,
+};
+use backupctl_domain::project::{EncryptionType, Engine};
+use backupctl_domain::{Redactor, Stage};
+
+use crate::WorkDir;
+use crate::fakes::{
+    FakeAudit, FakeCleanup, FakeClock, FakeConfig, FakeDisk, FakeDumper, FakeEncryptor,
+    FakeFallback, FakeHooks, FakeKeys, FakeLock, FakeMonitor, FakeNotifier, FakeRepository,
+    FakeUnpacker, Journal, RecordingObserver, global_settings,
+};
+
+/// Every fake, and a work folder. Fields are public: a test takes what it is about.
+pub struct TestBench {
+    /// What happened, in order.
+    pub journal: Arc<Journal>,
+    /// The test's folder.
+    pub work: WorkDir,
+    /// The lock.
+    pub lock: Arc<FakeLock>,
+    /// The run records.
+    pub audit: Arc<FakeAudit>,
+    /// What could not be delivered.
+    pub fallback: Arc<FakeFallback>,
+    /// The Slack channel of every project.
+    pub slack: Arc<FakeNotifier>,
+    /// The e-mail channel of every project.
+    pub email: Arc<FakeNotifier>,
+    /// The webhook of every project.
+    pub webhook: Arc<FakeNotifier>,
+    /// The hooks.
+    pub hooks: Arc<FakeHooks>,
+    /// The database, whatever its engine.
+    pub dumper: FakeDumper,
+    /// The encryptor, whatever its type.
+    pub encryptor: FakeEncryptor,
+    /// The repository that all projects share.
+    pub repository: Arc<FakeRepository>,
+    /// The cleanup of `base_dir`.
+    pub cleanup: Arc<FakeCleanup>,
+    /// The unpacker.
+    pub unpacker: Arc<FakeUnpacker>,
+    /// The heartbeat monitor, whatever its kind.
+    pub monitor: Arc<FakeMonitor>,
+    /// The configuration.
+    pub config: Arc<FakeConfig>,
+    /// The keyring.
+    pub keys: Arc<FakeKeys>,
+    /// The clock.
+    pub clock: Arc<FakeClock>,
+    /// The disk.
+    pub disk: Arc<FakeDisk>,
+    /// Who watches.
+    pub observer: Arc<RecordingObserver>,
+    /// How everybody is told to stop.
+    pub cancel: Cancel,
+}
+
+impl Default for TestBench {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TestBench {
+    /// Everything works, nothing has happened.
+    pub fn new() -> Self {
+        let journal = Arc::new(Journal::new());
+        let work = WorkDir::new();
+        let base_dir = work.dir("base");
+        Self {
+            lock: Arc::new(FakeLock::new(&journal)),
+            audit: Arc::new(FakeAudit::new(&journal)),
+            fallback: Arc::new(FakeFallback::new(&journal)),
+            slack: Arc::new(FakeNotifier::new(&journal, "slack")),
+            email: Arc::new(FakeNotifier::new(&journal, "email")),
+            webhook: Arc::new(FakeNotifier::new(&journal, "webhook")),
+            hooks: Arc::new(FakeHooks::new(&journal)),
+            dumper: FakeDumper::new(&journal),
+            encryptor: FakeEncryptor::new(&journal),
+            repository: Arc::new(FakeRepository::new(&journal)),
+            cleanup: Arc::new(FakeCleanup::new(&journal, &base_dir)),
+            unpacker: Arc::new(FakeUnpacker::new(&journal)),
+            monitor: Arc::new(FakeMonitor::new(&journal)),
+            config: Arc::new(FakeConfig::new(&journal, &base_dir)),
+            keys: Arc::new(FakeKeys::new(&journal)),
+            clock: Arc::new(FakeClock::new(&journal)),
+            disk: Arc::new(FakeDisk::new(&journal)),
+            observer: Arc::new(RecordingObserver::new()),
+            cancel: Cancel::new(),
+            journal,
+            work,
+        }
+    }
+
+    /// `base_dir` of the configuration: a real, empty folder.
+    pub fn base_dir(&self) -> PathBuf {
+        self.work.join("base")
+    }
+
+    /// Global settings with that base folder.
+    pub fn settings(&self) -> GlobalSettings {
+        global_settings(&self.base_dir())
+    }
+
+    /// Registries that answer every engine, type and kind with the bench's fakes.
+    pub fn registries(&self) -> Registries {
+        let mut dumpers = DumperRegistry::new("database type");
+        for engine in Engine::ALL {
+            let dumper = Arc::new(self.dumper.with_engine(engine));
+            dumpers = dumpers.with(engine, move |_, ()| Ok(dumper.clone()));
+        }
+        let mut encryptors = EncryptorRegistry::new("encryption type");
+        for kind in [EncryptionType::Age, EncryptionType::Gpg] {
+            let encryptor = Arc::new(self.encryptor.with_kind(kind));
+            encryptors = encryptors.with(kind, move |_, _| Ok(encryptor.clone()));
+        }
+        let mut notifiers = NotifierRegistry::new("notification type");
+        for (kind, channel) in
+            [("slack", &self.slack), ("email", &self.email), ("webhook", &self.webhook)]
+        {
+            let channel = Arc::clone(channel);
+            notifiers = notifiers.with(kind, move |_, _| Ok(channel.clone()));
+        }
+        let mut monitors = MonitorRegistry::new("monitor type");
+        for kind in ["uptime-kuma", "healthchecks"] {
+            let monitor = Arc::clone(&self.monitor);
+            monitors = monitors.with(kind, move |_, _| Ok(monitor.clone()));
+        }
+        let repository = Arc::clone(&self.repository);
+        Registries {
+            dumpers,
+            encryptors,
+            notifiers,
+            monitors,
+            storage: Box::new(move |project| {
+                let storage = repository.of(&project.name);
+                Ok((storage.clone(), storage))
+            }),
+        }
+    }
+
+    /// A context for one call, watched by the bench's observer.
+    pub fn context(&self, stage: Stage) -> StageContext {
+        StageContext {
+            stage,
+            cancel: self.cancel.clone(),
+            observer: Arc::clone(&self.observer) as Arc<dyn Observer>,
+            redactor: Arc::new(Redactor::default()),
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Projects and run records with sane values, of which a test sets what it is about.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use backupctl_domain::project::{
+    Assets, Channel, Compression, Database, DatabaseOptions, Encryption, EncryptionType, Engine,
+    Hooks, Monitor, ResticTarget, SnapshotMode,
+};
+use backupctl_domain::retention::{KeepPolicy, Retention};
+use backupctl_domain::schedule::Schedule;
+use backupctl_domain::{
+    BackupRun, ErrorCode, Failure, Project, ProjectName, RunError, RunId, RunStatus, Secret, Stage,
+    Trigger,
+};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use uuid::Uuid;
+
+/// A project's name; ends the test if it is none.
+pub fn name(text: &str) -> ProjectName {
+    ProjectName::new(text).expect("a project name")
+}
+
+/// A moment, e.g. `2026-03-18T00:00:05Z`; ends the test if it is none.
+pub fn at(text: &str) -> Timestamp {
+    text.parse().expect("a timestamp")
+}
+
+/// Begins a project: PostgreSQL at `localhost`, zstd, the asset folder `/srv/{name}/files`, a local
+/// restic repository, the default retention; no encryption, hooks, notifications or monitor.
+pub fn project(project: &str) -> ProjectBuilder {
+    ProjectBuilder {
+        project: Project {
+            name: name(project),
+            enabled: true,
+            schedule: None,
+            timeout: None,
+            database: Some(database(Engine::Postgres, project)),
+            compression: Some(Compression::default()),
+            assets: Assets {
+                paths: vec![PathBuf::from(format!("/srv/{project}/files"))],
+                exclude: Vec::new(),
+            },
+            restic: ResticTarget {
+                repository: format!("/srv/repositories/{project}"),
+                ssh: None,
+                password: Secret::value("repository-password"),
+                snapshot_mode: SnapshotMode::Combined,
+                auto_init: false,
+                allow_incomplete: false,
+                cache_dir: None,
+                options: std::collections::BTreeMap::new(),
+                env: std::collections::BTreeMap::new(),
+                limit_upload_kib: None,
+                binary: None,
+            },
+            retention: Retention::default(),
+            encryption: None,
+            hooks: Hooks::default(),
+            verification: true,
+            notifications: Vec::new(),
+            monitor: None,
+        },
+    }
+}
+
+/// A database of that engine: at `localhost` on its port, named, used by and protected like the
+/// project; a file for `SQLite`.
+pub fn database(engine: Engine, name: &str) -> Database {
+    let file = engine == Engine::Sqlite;
+    let named = |text: String| if file { String::new() } else { text };
+    Database {
+        engine,
+        host: named("localhost".to_owned()),
+        port: engine.default_port(),
+        name: named(name.to_owned()),
+        user: (!file).then(|| name.to_owned()),
+        password: (!file).then(|| Secret::value("database-password")),
+        path: file.then(|| PathBuf::from(format!("/srv/{name}/data.sqlite"))),
+        dump_timeout: None,
+        options: DatabaseOptions::default(),
+    }
+}
+
+/// A project in the making.
+#[derive(Debug, Clone)]
+pub struct ProjectBuilder {
+    project: Project,
+}
+
+impl ProjectBuilder {
+    /// Changes anything that has no setter of its own.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Project)) -> Self {
+        change(&mut self.project);
+        self
+    }
+
+    /// Not part of `run --all` and the schedule.
+    #[must_use]
+    pub fn disabled(self) -> Self {
+        self.with(|p| p.enabled = false)
+    }
+
+    /// Runs by this cron expression, in UTC, catching up, two hours of grace.
+    #[must_use]
+    pub fn cron(self, cron: &str) -> Self {
+        let cron = cron.to_owned();
+        let grace = Duration::from_hours(2);
+        self.with(|p| {
+            let timezone = TimeZone::UTC;
+            p.schedule = Some(Schedule { cron, timezone, catch_up: true, grace });
+        })
+    }
+
+    /// Is called out as slow after so long.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|p| p.timeout = Some(timeout))
+    }
+
+    /// Has this database.
+    #[must_use]
+    pub fn database(self, database: Database) -> Self {
+        self.with(|p| p.database = Some(database))
+    }
+
+    /// Has a database of that engine, at `localhost`.
+    #[must_use]
+    pub fn engine(self, engine: Engine) -> Self {
+        let database = database(engine, self.project.name.as_str());
+        self.database(database)
+    }
+
+    /// Has no database.
+    #[must_use]
+    pub fn no_database(self) -> Self {
+        self.with(|p| p.database = None)
+    }
+
+    /// Is compressed so; `None` for not at all.
+    #[must_use]
+    pub fn compression(self, compression: Option<Compression>) -> Self {
+        self.with(|p| p.compression = compression)
+    }
+
+    /// Has these asset paths and no others.
+    #[must_use]
+    pub fn assets<P: Into<PathBuf>>(self, paths: impl IntoIterator<Item = P>) -> Self {
+        let paths = paths.into_iter().map(Into::into).collect();
+        self.with(|p| p.assets.paths = paths)
+    }
+
+    /// Has no assets.
+    #[must_use]
+    pub fn no_assets(self) -> Self {
+        self.assets(Vec::<PathBuf>::new())
+    }
+
+    /// Makes one snapshot for each part.
+    #[must_use]
+    pub fn separate(self) -> Self {
+        self.with(|p| p.restic.snapshot_mode = SnapshotMode::Separate)
+    }
+
+    /// Goes to this restic repository.
+    #[must_use]
+    pub fn repository(self, location: impl Into<String>, password: &str) -> Self {
+        let location = location.into();
+        self.with(|p| {
+            p.restic.repository = location;
+            p.restic.password = Secret::value(password);
+        })
+    }
+
+    /// Creates a missing repository by itself.
+    #[must_use]
+    pub fn auto_init(self) -> Self {
+        self.with(|p| p.restic.auto_init = true)
+    }
+
+    /// Takes unreadable sources for a warning.
+    #[must_use]
+    pub fn allow_incomplete(self) -> Self {
+        self.with(|p| p.restic.allow_incomplete = true)
+    }
+
+    /// Keeps so many days locally, and this in the repository.
+    #[must_use]
+    pub fn retention(self, local_days: u32, keep: KeepPolicy) -> Self {
+        self.with(|p| p.retention = Retention { local_days, keep })
+    }
+
+    /// Encrypts with age to this recipient.
+    #[must_use]
+    pub fn age(self, recipient: &str) -> Self {
+        let recipients = vec![recipient.to_owned()];
+        self.with(|p| {
+            p.encryption = Some(Encryption {
+                kind: EncryptionType::Age,
+                recipients,
+                recipients_file: None,
+                identity_file: None,
+            });
+        })
+    }
+
+    /// Runs this before the dump.
+    #[must_use]
+    pub fn pre_backup(self, command: &str) -> Self {
+        self.with(|p| p.hooks.pre_backup = Some(command.to_owned()))
+    }
+
+    /// Runs this after everything succeeded.
+    #[must_use]
+    pub fn post_backup(self, command: &str) -> Self {
+        self.with(|p| p.hooks.post_backup = Some(command.to_owned()))
+    }
+
+    /// Runs this in any case.
+    #[must_use]
+    pub fn finally(self, command: &str) -> Self {
+        self.with(|p| p.hooks.finally = Some(command.to_owned()))
+    }
+
+    /// Does not verify its dump.
+    #[must_use]
+    pub fn no_verification(self) -> Self {
+        self.with(|p| p.verification = false)
+    }
+
+    /// Tells this channel too.
+    #[must_use]
+    pub fn channel(self, channel: Channel) -> Self {
+        self.with(|p| p.notifications.push(channel))
+    }
+
+    /// Tells a webhook.
+    #[must_use]
+    pub fn webhook(self, url: &str) -> Self {
+        let url = Secret::value(url);
+        self.channel(Channel::Webhook { url, secret: None })
+    }
+
+    /// Tells a Slack channel.
+    #[must_use]
+    pub fn slack(self, url: &str) -> Self {
+        self.channel(Channel::Slack { webhook_url: Secret::value(url) })
+    }
+
+    /// Tells an Uptime Kuma.
+    #[must_use]
+    pub fn uptime_kuma(self, base_url: &str, token: &str) -> Self {
+        let (base_url, push_token) = (base_url.to_owned(), Secret::value(token));
+        self.with(|p| p.monitor = Some(Monitor::UptimeKuma { base_url, push_token }))
+    }
+
+    /// Has every optional part: age, all three hooks, a webhook, a monitor.
+    #[must_use]
+    pub fn everything(self) -> Self {
+        self.age("age1fake")
+            .pre_backup("echo before")
+            .post_backup("echo after")
+            .finally("echo finally")
+            .webhook("https://hooks.example/one")
+            .uptime_kuma("https://status.example", "push-token")
+    }
+
+    /// The project.
+    pub fn build(self) -> Project {
+        self.project
+    }
+}
+
+/// Begins the record of a run of that project: manual, begun at 2026-03-18T00:00:05Z, still going on,
+/// with a new id.
+pub fn run(project: &str) -> RunBuilder {
+    RunBuilder {
+        run: BackupRun::start(
+            RunId(Uuid::new_v4()),
+            name(project),
+            Trigger::Manual,
+            at("2026-03-18T00:00:05Z"),
+            "testhost",
+            "0.1.0",
+            4711,
+        ),
+    }
+}
+
+/// A run record in the making.
+#[derive(Debug, Clone)]
+pub struct RunBuilder {
+    run: BackupRun,
+}
+
+impl RunBuilder {
+    /// Changes anything that has no setter of its own.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut BackupRun)) -> Self {
+        change(&mut self.run);
+        self
+    }
+
+    /// Has this id.
+    #[must_use]
+    pub fn id(self, id: &str) -> Self {
+        let id = id.parse().expect("a run id");
+        self.with(|r| r.run_id = id)
+    }
+
+    /// Began then.
+    #[must_use]
+    pub fn started_at(self, time: &str) -> Self {
+        self.with(|r| r.started_at = at(time))
+    }
+
+    /// Was started so.
+    #[must_use]
+    pub fn trigger(self, trigger: Trigger) -> Self {
+        self.with(|r| r.trigger = trigger)
+    }
+
+    /// Is in this stage.
+    #[must_use]
+    pub fn in_stage(self, stage: Stage) -> Self {
+        self.with(|r| r.current_stage = Some(stage))
+    }
+
+    /// Has succeeded after so long.
+    #[must_use]
+    pub fn success(self, took: Duration) -> Self {
+        self.with(|r| {
+            let end = r.started_at.checked_add(took).expect("an end");
+            r.finish(end, None);
+        })
+    }
+
+    /// Has failed at that stage after so long.
+    #[must_use]
+    pub fn failed(self, stage: Stage, code: ErrorCode, message: &str, took: Duration) -> Self {
+        let error = RunError::new(Some(stage), &Failure::new(code, message));
+        self.with(|r| {
+            let end = r.started_at.checked_add(took).expect("an end");
+            r.finish(end, Some(error));
+            debug_assert_eq!(r.status, RunStatus::Failed);
+        })
+    }
+
+    /// The record.
+    pub fn build(self) -> BackupRun {
+        self.run
+    }
+}

@@ -1,0 +1,134 @@
+//! A clock that the test holds.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use backupctl_application::ports::Clock;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio::sync::watch;
+
+use super::{Journal, locked};
+
+/// How many turns of the scheduler everybody else gets before a sleep of an automatic clock ends.
+const TURNS: usize = 32;
+
+/// A [`Clock`] that never really waits.
+///
+/// *Automatic* (as made): a sleep lets everybody else have a few turns and then, if it is the
+/// earliest of all sleeps, moves the clock to its end. So a retry's wait costs nothing, and a timer
+/// beside a stage fires only when that stage hangs. *Manual*: a sleep ends by
+/// [`FakeClock::advance`] alone; a loop that sleeps for ever needs this one.
+pub struct FakeClock {
+    journal: Arc<Journal>,
+    now: watch::Sender<Timestamp>,
+    sleepers: watch::Sender<Vec<(u64, Timestamp)>>,
+    sleeps: Mutex<Vec<Duration>>,
+    manual: AtomicBool,
+    zone: Mutex<TimeZone>,
+    next: Mutex<u64>,
+}
+
+impl FakeClock {
+    /// A clock at 2026-03-18T00:00:05Z in UTC, automatic.
+    pub fn new(journal: &Arc<Journal>) -> Self {
+        let start = "2026-03-18T00:00:05Z".parse().expect("a timestamp");
+        Self {
+            journal: Arc::clone(journal),
+            now: watch::Sender::new(start),
+            sleepers: watch::Sender::new(Vec::new()),
+            sleeps: Mutex::default(),
+            manual: AtomicBool::new(false),
+            zone: Mutex::new(TimeZone::UTC),
+            next: Mutex::default(),
+        }
+    }
+
+    /// From now on sleeps end only by [`FakeClock::advance`].
+    pub fn set_manual(&self) {
+        self.manual.store(true, Ordering::SeqCst);
+    }
+
+    /// Sets the time; sleeps that it passes end.
+    pub fn set(&self, now: Timestamp) {
+        self.now.send_replace(now);
+    }
+
+    /// Moves the time on; sleeps that it passes end.
+    pub fn advance(&self, by: Duration) {
+        self.now.send_modify(|now| *now = after(*now, by));
+    }
+
+    /// Sets the system's time zone.
+    pub fn set_zone(&self, zone: TimeZone) {
+        *locked(&self.zone) = zone;
+    }
+
+    /// Every sleep that was asked for, in order.
+    pub fn sleeps(&self) -> Vec<Duration> {
+        locked(&self.sleeps).clone()
+    }
+
+    /// Waits until at least so many calls sleep at once.
+    pub async fn sleeping(&self, count: usize) {
+        let _ = self.sleepers.subscribe().wait_for(|all| all.len() >= count).await;
+    }
+}
+
+fn after(time: Timestamp, by: Duration) -> Timestamp {
+    time.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+struct Sleeper<'a> {
+    clock: &'a FakeClock,
+    id: u64,
+}
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        self.clock.sleepers.send_modify(|all| all.retain(|(id, _)| *id != self.id));
+    }
+}
+
+#[async_trait]
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        *self.now.borrow()
+    }
+
+    fn system_time_zone(&self) -> TimeZone {
+        locked(&self.zone).clone()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.journal.record(format!("sleep {}s", duration.as_secs_f64()));
+        locked(&self.sleeps).push(duration);
+        let end = after(self.now(), duration);
+        let id = {
+            let mut next = locked(&self.next);
+            *next += 1;
+            *next
+        };
+        self.sleepers.send_modify(|all| all.push((id, end)));
+        let _sleeper = Sleeper { clock: self, id };
+        let mut now = self.now.subscribe();
+        let mut turns = 0;
+        loop {
+            if *now.borrow() >= end {
+                return;
+            }
+            if self.manual.load(Ordering::SeqCst) {
+                let _ = now.wait_for(|now| *now >= end).await;
+                return;
+            }
+            tokio::task::yield_now().await;
+            turns += 1;
+            let earliest = self.sleepers.borrow().iter().map(|(_, end)| *end).min();
+            if turns >= TURNS && earliest.is_none_or(|earliest| end <= earliest) {
+                self.now.send_modify(|now| *now = (*now).max(end));
+            }
+        }
+    }
+}
