@@ -1,0 +1,124 @@
+//! Which programs are running, noted on disk.
+//!
+//! Programs have their own process groups, so they outlive a backupctl that is killed with SIGKILL.
+//! The next start ends them by this file: one line a program, `{pgid} {start time}`. The start time
+//! (field 22 of `/proc/{pid}/stat`) tells a program from another one that got its number later.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+/// How long an orphan may take to end after SIGINT.
+const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+
+/// The note of one running program, taken back when dropped.
+pub(crate) struct Entry {
+    path: PathBuf,
+    line: String,
+}
+
+impl Entry {
+    /// Notes a program that has just been started.
+    pub(crate) fn write(path: PathBuf, leader: Pid) -> io::Result<Self> {
+        let started = start_time(leader).unwrap_or_default();
+        let line = format!("{} {started}", leader.as_raw_nonzero());
+        let mut file = open_locked(&path, true)?;
+        file.seek(io::SeekFrom::End(0))?;
+        writeln!(file, "{line}")?;
+        Ok(Self { path, line })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let taken_back = open_locked(&self.path, false).and_then(|mut file| {
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            let mut left = String::new();
+            for line in text.lines().filter(|line| *line != self.line) {
+                let _ = writeln!(left, "{line}");
+            }
+            if left.is_empty() {
+                return fs::remove_file(&self.path);
+            }
+            file.set_len(0)?;
+            file.rewind()?;
+            file.write_all(left.as_bytes())
+        });
+        if let Err(error) = taken_back {
+            // Harmless: the start time no longer matches anything.
+            tracing::debug!(target: "backupctl::child", %error, "journal entry not taken back");
+        }
+    }
+}
+
+/// Ends the programs that a dead backupctl has left behind, each with its group: SIGINT, and
+/// SIGKILL after 10 s. Removes the journal and returns how many there were. Blocks meanwhile.
+pub fn end_orphans(path: &Path) -> usize {
+    let Ok(mut file) = open_locked(path, false) else { return 0 };
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    let mut ended = 0;
+    for line in text.lines() {
+        let Some((pid, started)) = line.split_once(' ') else { continue };
+        let Some(leader) = pid.parse().ok().filter(|p| *p > 1).and_then(Pid::from_raw) else {
+            continue;
+        };
+        let started = started.parse::<u64>().ok();
+        if started.is_some() && start_time(leader) == started {
+            end_group(leader);
+            ended += 1;
+        }
+    }
+    let _ = fs::remove_file(path);
+    ended
+}
+
+fn end_group(leader: Pid) {
+    let Ok(pidfd) = pidfd_open(leader, PidfdFlags::empty()) else {
+        let _ = kill_process_group(leader, Signal::KILL);
+        return;
+    };
+    let _ = kill_process_group(leader, Signal::INT);
+    let deadline = Instant::now() + ORPHAN_GRACE;
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
+            Err(Errno::INTR) => {}
+            _ => break,
+        }
+    }
+    let _ = kill_process_group(leader, Signal::KILL);
+}
+
+/// When a process started, in clock ticks since boot.
+fn start_time(pid: Pid) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The second field is the name in parentheses and may hold anything, spaces and `)` too.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(22 - 3)?.parse().ok()
+}
+
+/// Opens the journal and locks it; `create` where there is none.
+fn open_locked(path: &Path, create: bool) -> io::Result<File> {
+    loop {
+        let file =
+            OpenOptions::new().read(true).write(true).create(create).mode(0o600).open(path)?;
+        file.lock()?;
+        // Whoever held the lock before may have removed the file: then this one is nobody's.
+        match fs::metadata(path) {
+            Ok(now) if now.ino() == file.metadata()?.ino() => return Ok(file),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound && create => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

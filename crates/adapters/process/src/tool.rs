@@ -1,0 +1,127 @@
+//! What to start and how: the description of a program, built before it runs.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A signal that asks a program to end, before the whole group is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndSignal {
+    /// SIGINT: what restic wants.
+    Int,
+    /// SIGTERM.
+    Term,
+}
+
+/// A program to run.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    pub(crate) program: OsString,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) env_remove: Vec<OsString>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) end_signal: EndSignal,
+    pub(crate) grace: Duration,
+    pub(crate) capture_limit: usize,
+    pub(crate) join_output: bool,
+    pub(crate) journal: Option<PathBuf>,
+}
+
+impl Tool {
+    /// A program by name (searched in PATH) or path.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            env_remove: Vec::new(),
+            cwd: None,
+            timeout: None,
+            end_signal: EndSignal::Term,
+            grace: Duration::from_secs(10),
+            capture_limit: 64 * 1024,
+            join_output: false,
+            journal: None,
+        }
+    }
+
+    /// Adds an argument. Never a secret: arguments are public.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Keeps an inherited variable from it.
+    #[must_use]
+    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
+        self.env_remove.push(key.as_ref().to_owned());
+        self
+    }
+
+    /// Runs it in this folder.
+    #[must_use]
+    pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.cwd = Some(dir.into());
+        self
+    }
+
+    /// Ends it after this time.
+    #[must_use]
+    pub fn timeout(mut self, limit: Option<Duration>) -> Self {
+        self.timeout = limit;
+        self
+    }
+
+    /// How it is asked to end; killed with its group when it has not after `grace`.
+    #[must_use]
+    pub fn end_with(mut self, signal: EndSignal, grace: Duration) -> Self {
+        self.end_signal = signal;
+        self.grace = grace;
+        self
+    }
+
+    /// How many bytes of each of stdout and stderr are kept; 64 KiB unless told otherwise.
+    #[must_use]
+    pub fn capture_limit(mut self, bytes: usize) -> Self {
+        self.capture_limit = bytes;
+        self
+    }
+
+    /// Sends its stdout where its stderr goes, in the order of writing: the tail of both is then
+    /// [`Output::stderr`](crate::Output), and stdout is empty.
+    #[must_use]
+    pub fn join_output(mut self) -> Self {
+        self.join_output = true;
+        self
+    }
+
+    /// Notes the running program in this file, so that [`end_orphans`](crate::end_orphans) can end
+    /// it should this process die before it.
+    #[must_use]
+    pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal = Some(path.into());
+        self
+    }
+
+    /// The name under which messages and logs speak of it.
+    pub(crate) fn name(&self) -> String {
+        self.program.to_string_lossy().into_owned()
+    }
+}
