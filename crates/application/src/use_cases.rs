@@ -8,7 +8,7 @@ pub mod restore;
 pub mod run_all;
 pub mod run_backup;
 pub mod snapshots;
-// pub mod status;
+pub mod status;
 
 pub use dry_run::{Check, CheckOutcome, DryRun};
 pub use recover::{RecoverReport, RecoverStartup};
@@ -16,4 +16,4 @@ pub use restore::{Only, Restore, RestoreOptions, RestoreOutcome};
 pub use run_all::{AllOutcome, ProjectOutcome, RunAll};
 pub use run_backup::{RunBackup, RunOutcome, RunRequest};
 pub use snapshots::list_snapshots;
-// pub use status::{ProjectStatus, Status};
+pub use status::{ProjectStatus, Status};

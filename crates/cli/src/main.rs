@@ -1,2 +1,88 @@
-//! The command line.
-fn main() {}
+//! The command line: reads arguments, wires ports, calls a use case, renders its outcome. Nothing is
+//! decided here.
+
+mod args;
+mod commands;
+mod exit;
+mod logging;
+mod render;
+mod usage;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use args::{Cli, Command};
+use exit::{CommandResult, status};
+use render::Out;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage_error(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            render::Out::new(false, false, false).warn(format!("no runtime: {error}"));
+            return ExitCode::from(status::FAILURE);
+        }
+    };
+    let out = Out::new(cli.global.json, cli.global.quiet, cli.global.no_color);
+    let result = runtime.block_on(dispatch(cli, out.clone()));
+    let code = match result {
+        Ok(code) => code,
+        Err(error) => {
+            error.tell(&out);
+            error.exit
+        }
+    };
+    usage::log();
+    // A blocking call that did not heed its end must not keep a finished command alive.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+async fn dispatch(cli: Cli, out: Out) -> CommandResult {
+    let global = cli.global;
+    match cli.command {
+        Command::Init { project } => commands::init::run(&global, out, project.as_deref()).await,
+        Command::Run(args) => commands::run::run(&global, out, args).await,
+        Command::Status { project, last } => {
+            commands::status::run(&global, out, project.as_deref(), last).await
+        }
+        Command::Logs { project, last, failed, run } => {
+            let query = commands::logs::Query { project, last, failed, run };
+            commands::logs::run(&global, out, query).await
+        }
+        Command::Snapshots { project, last } => {
+            commands::snapshots::run(&global, out, &project, last).await
+        }
+        Command::Restore(args) => commands::restore::run(&global, out, args).await,
+        Command::Recover { project } => {
+            commands::recover::run(&global, out, project.as_deref()).await
+        }
+        Command::Config { command } => commands::config::run(&global, out, command).await,
+        Command::Explain { code } => commands::explain::run(&out, code.as_deref()),
+        Command::Completions { shell } => commands::generate::completions(&out, shell),
+        Command::Man => commands::generate::man(&out),
+        Command::Docs { dir } => commands::generate::docs(&out, &dir),
+    }
+}
+
+/// clap's own message; help and version are no errors, everything else is bad usage (3).
+fn usage_error(error: &clap::Error) -> ExitCode {
+    // Printing to a closed pipe is no error of ours.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::from(status::SUCCESS),
+        _ => ExitCode::from(status::USAGE),
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backupctl_domain::freshness::{self, Freshness};
+use backupctl_domain::freshness::{Freshness, Known};
 use backupctl_domain::{BackupRun, Failure, Project, RunStatus};
 use jiff::Timestamp;
 
@@ -67,14 +67,18 @@ impl<'a> Status<'a> {
                 .and(schedule)
                 .and_then(|s| s.next_after(now));
             let freshness = project.as_ref().map(|p| {
-                freshness::assess(&freshness::Facts {
+                let known = Known {
                     schedule: p.schedule.as_ref(),
                     enabled: p.enabled,
                     paused: false,
                     last_success: last_success.as_ref().map(|r| r.started_at),
-                    last_run: last_run.as_ref().map(|r| r.started_at),
-                    now,
-                })
+                    last_run: last_run
+                        .as_ref()
+                        .filter(|r| r.status != RunStatus::Started)
+                        .map(|r| r.started_at),
+                    known_since: None,
+                };
+                Freshness::of(known, now)
             });
             all.push(ProjectStatus {
                 name: entry.name,

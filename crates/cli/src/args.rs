@@ -1,0 +1,238 @@
+//! The command line as clap reads it. Nothing here does anything.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Proven backups of databases and files.
+///
+/// Dumps a database, proves the dump, encrypts it, stores it with your files in a restic repository,
+/// proves the snapshot, thins out old ones — and tells you loudly, with a code and a remedy, when any
+/// of that did not happen.
+#[derive(Debug, Parser)]
+#[command(
+    name = "backupctl",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Exit status: 0 success, 1 failure, 2 backup already in progress, 3 configuration \
+                  or usage, 4 something is unreachable, 5 partial success (run --all), 130/143 \
+                  interrupted.\n\nFirst steps:\n  backupctl init              write a starter \
+                  configuration\n  backupctl run NAME --dry-run   check everything, touch \
+                  nothing\n  backupctl run NAME          back up"
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The configuration file [default: $BACKUPCTL_CONFIG, ./backupctl.yml, ./config/projects.yml,
+    /// $XDG_CONFIG_HOME/backupctl/backupctl.yml, /etc/backupctl/backupctl.yml]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON document on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more to stderr: -v info, -vv debug
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Only results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// No colours (also by NO_COLOR)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a starter configuration, or create what a configuration needs
+    #[command(
+        long_about = "Without a configuration: writes a commented starter configuration and a \
+                      `.env` (0600) with a fresh repository password, and overwrites nothing.\n\
+                      With one: creates the restic repositories that are missing and the audit \
+                      database.",
+        after_help = "Examples:\n  backupctl init\n  backupctl init --project shop\n  backupctl \
+                      --config /etc/backupctl/backupctl.yml init"
+    )]
+    Init {
+        /// The starter project's name; with a configuration, the only project to create for
+        #[arg(long, value_name = "NAME")]
+        project: Option<String>,
+    },
+    /// Back up a project, or all enabled ones
+    #[command(
+        after_help = "Examples:\n  backupctl run shop\n  backupctl run shop --dry-run\n  backupctl \
+                      run --all\n  backupctl run shop --json | jq .status"
+    )]
+    Run(RunArgs),
+    /// Show each project's last run, its age, and what is due
+    #[command(
+        after_help = "Examples:\n  backupctl status\n  backupctl status shop --last 20\n  backupctl \
+                      status --json"
+    )]
+    Status {
+        /// Show this project's history instead
+        project: Option<String>,
+        /// At most so many runs of the history
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        last: u32,
+    },
+    /// Show run records, or one run with its stages
+    #[command(
+        after_help = "Examples:\n  backupctl logs shop\n  backupctl logs shop --failed --last 3\n  \
+                      backupctl logs --run a1b2c3d4"
+    )]
+    Logs {
+        /// The project
+        #[arg(required_unless_present = "run")]
+        project: Option<String>,
+        /// At most so many runs
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        last: u32,
+        /// Only failed runs
+        #[arg(long)]
+        failed: bool,
+        /// One run by its id or its beginning
+        #[arg(long, value_name = "ID", conflicts_with_all = ["project", "failed"])]
+        run: Option<String>,
+    },
+    /// List a project's snapshots, newest first
+    #[command(
+        after_help = "Examples:\n  backupctl snapshots shop\n  backupctl snapshots shop --last 3 \
+                      --json"
+    )]
+    Snapshots {
+        /// The project
+        project: String,
+        /// At most so many
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+    },
+    /// Bring files of a snapshot back
+    #[command(
+        after_help = "Examples:\n  backupctl restore shop latest /tmp/back\n  backupctl restore \
+                      shop latest /tmp/back --only db --decompress\n  backupctl restore shop \
+                      1a2b3c4d /tmp/back --only assets\n  backupctl restore shop latest /tmp/back \
+                      --guide"
+    )]
+    Restore(RestoreArgs),
+    /// Put right what a killed run has left, and deliver what could not be delivered
+    #[command(after_help = "Examples:\n  backupctl recover\n  backupctl recover shop")]
+    Recover {
+        /// Only this project's runs; undelivered things are always tried
+        project: Option<String>,
+    },
+    /// Check, show and document the configuration
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Explain an error code: meaning, causes, remedy
+    #[command(
+        after_help = "Examples:\n  backupctl explain REPO_LOCKED\n  backupctl explain   (lists \
+                      all)"
+    )]
+    Explain {
+        /// The code, e.g. REPO_LOCKED; all codes without one
+        code: Option<String>,
+    },
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  backupctl completions bash > \
+                      /usr/share/bash-completion/completions/backupctl"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  backupctl man | man -l -")]
+    Man,
+    /// Write the reference pages
+    #[command(hide = true)]
+    Docs {
+        /// The folder to write to.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The project
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub project: Option<String>,
+    /// Every enabled project, in the order of the configuration
+    #[arg(long)]
+    pub all: bool,
+    /// Check everything that a run needs, and touch nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait for a run that is going on instead of giving up (exit status 2)
+    #[arg(long)]
+    pub wait: bool,
+    /// Print one JSON event a line while the run goes on, the record last
+    #[arg(long, conflicts_with = "json")]
+    pub json_stream: bool,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The project
+    pub project: String,
+    /// A snapshot's id or its beginning, or `latest`
+    pub snapshot: String,
+    /// The folder to restore into
+    pub target: PathBuf,
+    /// Only the database's dump, or only the asset paths
+    #[arg(long, value_enum)]
+    pub only: Option<OnlyArg>,
+    /// Decrypt and decompress the dump
+    #[arg(long)]
+    pub decompress: bool,
+    /// Print how to import what is restored, for this project; restores nothing
+    #[arg(long)]
+    pub guide: bool,
+    /// Write into a target that is not empty
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// A part of a backup.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OnlyArg {
+    /// The database's dump.
+    Db,
+    /// The asset paths.
+    Assets,
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the whole configuration and tell every error at once
+    #[command(after_help = "Example:\n  backupctl config validate")]
+    Validate,
+    /// Show a project as it is after merging, secrets masked
+    #[command(after_help = "Example:\n  backupctl config show shop")]
+    Show {
+        /// The project
+        project: String,
+    },
+    /// Print the JSON Schema of the configuration file
+    #[command(after_help = "Example:\n  backupctl config schema > backupctl.schema.json")]
+    Schema,
+}

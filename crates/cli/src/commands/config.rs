@@ -1,0 +1,88 @@
+//! `backupctl config`: check, show and document the configuration.
+
+use backupctl_adapters::application::ports::ConfigLoader;
+use backupctl_adapters::config;
+use serde_json::json;
+
+use crate::args::{ConfigCommand, Global};
+use crate::exit::{CommandResult, status};
+use crate::render::{BAD, GOOD, Out};
+use crate::wire;
+
+/// Runs the command.
+pub async fn run(global: &Global, out: Out, command: ConfigCommand) -> CommandResult {
+    match command {
+        ConfigCommand::Validate => validate(global, &out).await,
+        ConfigCommand::Show { project } => show(global, &out, &project).await,
+        ConfigCommand::Schema => {
+            out.json(&config::schema());
+            Ok(status::SUCCESS)
+        }
+    }
+}
+
+async fn validate(global: &Global, out: &Out) -> CommandResult {
+    let loaded = wire::config(global).load().await?;
+    let issues = loaded.issues();
+    let code = if issues.is_empty() { status::SUCCESS } else { status::USAGE };
+    if out.is_json() {
+        let issue = |i: &backupctl_adapters::application::ports::ConfigIssue| {
+            json!({
+                "file": i.file, "line": i.line, "column": i.column, "project": i.project,
+                "key": i.key, "message": i.message,
+            })
+        };
+        let projects: Vec<_> = loaded
+            .projects
+            .iter()
+            .map(|p| json!({"project": p.name, "valid": p.project.is_ok()}))
+            .collect();
+        out.json(&json!({
+            "file": loaded.file,
+            "valid": issues.is_empty(),
+            "projects": projects,
+            "errors": issues.iter().map(|i| issue(i)).collect::<Vec<_>>(),
+            "warnings": loaded.warnings.iter().map(issue).collect::<Vec<_>>(),
+        }));
+        return Ok(code);
+    }
+    for warning in &loaded.warnings {
+        out.warn(wire::issue_line(warning));
+    }
+    for p in &loaded.projects {
+        match &p.project {
+            Ok(project) if project.enabled => {
+                out.line(format!("{GOOD}valid{GOOD:#}    {}", p.name));
+            }
+            Ok(_) => out.line(format!("{GOOD}valid{GOOD:#}    {} (disabled)", p.name)),
+            Err(issues) => out.line(format!(
+                "{BAD}invalid{BAD:#}  {} ({} {})",
+                p.name,
+                issues.len(),
+                if issues.len() == 1 { "error" } else { "errors" }
+            )),
+        }
+    }
+    if issues.is_empty() {
+        let n = loaded.projects.len();
+        let word = if n == 1 { "project" } else { "projects" };
+        out.line(format!("{}: {n} {word}, no errors", loaded.file.display()));
+        return Ok(code);
+    }
+    for issue in &issues {
+        out.note(format!("{BAD}error[INVALID_CONFIG]:{BAD:#} {}", wire::issue_line(issue)));
+    }
+    let word = if issues.len() == 1 { "error" } else { "errors" };
+    out.note(format!("{}: {} {word}", loaded.file.display(), issues.len()));
+    Ok(code)
+}
+
+async fn show(global: &Global, out: &Out, project: &str) -> CommandResult {
+    let view = wire::config(global).masked_view(project).await?;
+    if out.is_json() {
+        out.json(&view);
+    } else {
+        out.line(config::to_yaml(&view).trim_end());
+    }
+    Ok(status::SUCCESS)
+}

@@ -1,0 +1,78 @@
+//! `backupctl recover`: what a killed run has left is put right.
+
+use backupctl_adapters::application::use_cases::RecoverReport;
+use serde_json::json;
+
+use crate::args::Global;
+use crate::exit::{CommandResult, status};
+use crate::render::Out;
+use crate::wire::App;
+
+/// Runs the command.
+pub async fn run(global: &Global, out: Out, project: Option<&str>) -> CommandResult {
+    let app = App::start(global, out).await?;
+    let entries = app.entries(project)?;
+    let report = app.recover().execute(&entries, &app.cancel).await;
+    if app.out.is_json() {
+        app.out.json(&to_json(&report));
+    } else {
+        tell(&app.out, &report, true);
+    }
+    let clean = report.problems.is_empty() && report.remaining.is_empty();
+    Ok(if clean { status::SUCCESS } else { status::FAILURE })
+}
+
+/// Tells what was done; `also_nothing` says so where there was nothing to do.
+pub fn tell(out: &Out, report: &RecoverReport, also_nothing: bool) {
+    for id in &report.orphans {
+        out.note(format!("recovered: run {} had been interrupted and is failed now", id.short()));
+    }
+    for id in &report.told {
+        out.note(format!("recovered: the end of run {} is told now", id.short()));
+    }
+    if report.children_ended > 0 {
+        out.note(format!("recovered: {} left-over programs ended", report.children_ended));
+    }
+    for path in &report.partials {
+        out.note(format!("recovered: partial file {} removed", path.display()));
+    }
+    for project in &report.stale_locks {
+        out.note(format!("recovered: stale lock of {project} removed"));
+    }
+    for project in &report.repositories_unlocked {
+        out.note(format!("recovered: stale lock in the repository of {project} removed"));
+    }
+    if report.delivered > 0 {
+        out.note(format!("recovered: {} kept entries delivered", report.delivered));
+    }
+    for reason in &report.remaining {
+        out.warn(format!("still not delivered: {reason}"));
+    }
+    if report.rejected > 0 {
+        out.warn(format!(
+            "{} unreadable lines moved to .fallback-audit/fallback.rejected.jsonl",
+            report.rejected
+        ));
+    }
+    for problem in &report.problems {
+        out.warn(format!("recovery: {problem}"));
+    }
+    if also_nothing && report.is_empty() {
+        out.line("nothing to recover");
+    }
+}
+
+fn to_json(report: &RecoverReport) -> serde_json::Value {
+    json!({
+        "orphans": report.orphans,
+        "told": report.told,
+        "children_ended": report.children_ended,
+        "partials_removed": report.partials,
+        "stale_locks_removed": report.stale_locks,
+        "repositories_unlocked": report.repositories_unlocked,
+        "delivered": report.delivered,
+        "remaining": report.remaining,
+        "rejected": report.rejected,
+        "problems": report.problems,
+    })
+}

@@ -1,0 +1,82 @@
+//! `backupctl restore`: files of a snapshot, back on disk.
+
+use backupctl_adapters::application::use_cases::{
+    Only, Restore, RestoreOptions, guide::import_guide,
+};
+use backupctl_adapters::domain::{ByteSize, ErrorCode};
+use serde_json::json;
+
+use crate::args::{Global, OnlyArg, RestoreArgs};
+use crate::exit::{CommandError, CommandResult, status};
+use crate::render::{GOOD, Out};
+use crate::wire::App;
+
+/// Runs the command.
+pub async fn run(global: &Global, out: Out, args: RestoreArgs) -> CommandResult {
+    let app = App::start(global, out).await?;
+    let project = app.project(&args.project).await?;
+    let out = &app.out;
+    if args.guide {
+        let guide = import_guide(&project, &args.target);
+        if out.is_json() {
+            out.json(&json!({"project": project.name, "guide": guide}));
+        } else {
+            out.line(guide.trim_end());
+        }
+        return Ok(status::SUCCESS);
+    }
+    let options = RestoreOptions {
+        snapshot: (args.snapshot != "latest").then(|| args.snapshot.clone()),
+        target: std::path::absolute(&args.target).unwrap_or(args.target),
+        only: args.only.map(|o| match o {
+            OnlyArg::Db => Only::Db,
+            OnlyArg::Assets => Only::Assets,
+        }),
+        decompress: args.decompress,
+        force: args.force,
+    };
+    let ctx = Restore::context(&project, app.cancel.clone());
+    let restored = Restore::new(&app.world, &project, ctx).execute(&options).await;
+    let outcome = restored.map_err(|failure| {
+        let interrupted = failure.code == ErrorCode::Interrupted;
+        let error = CommandError::from(failure);
+        if interrupted { error.with_exit(app.interrupted_or(130)) } else { error }
+    })?;
+    if out.is_json() {
+        out.json(&json!({
+            "project": project.name,
+            "target": options.target,
+            "snapshots": outcome.snapshots,
+            "files": outcome.files,
+            "bytes": outcome.bytes,
+            "dump": outcome.dump,
+            "checksum_proven": outcome.checksum_proven,
+            "notes": outcome.notes,
+        }));
+        return Ok(status::SUCCESS);
+    }
+    let ids: Vec<&str> = outcome.snapshots.iter().map(|s| s.short()).collect();
+    out.line(format!(
+        "{GOOD}restored{GOOD:#} {} files, {} from {} to {}",
+        outcome.files,
+        ByteSize(outcome.bytes),
+        ids.join(", "),
+        options.target.display()
+    ));
+    if let Some(dump) = &outcome.dump {
+        let proven =
+            if outcome.checksum_proven { " (checksum as recorded at the backup)" } else { "" };
+        out.line(format!("  dump  {}{proven}", dump.display()));
+    }
+    for note in &outcome.notes {
+        out.note(format!("  note: {note}"));
+    }
+    if project.database.is_some() && !out.is_quiet() {
+        out.note(format!(
+            "  how to import it: backupctl restore {} latest {} --guide",
+            project.name,
+            options.target.display()
+        ));
+    }
+    Ok(status::SUCCESS)
+}

@@ -1,0 +1,70 @@
+//! Logs: to stderr what was asked for, to daily files what the configuration says.
+
+use backupctl_adapters::application::ports::LogSettings;
+use backupctl_adapters::domain::{ErrorCode, Failure};
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::rolling;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use crate::args::Global;
+
+/// Writes what is left of the logs when dropped.
+pub struct Guard {
+    _file: Option<WorkerGuard>,
+}
+
+/// How many daily files are kept.
+const KEPT_FILES: usize = 30;
+
+/// Starts logging.
+///
+/// stderr shows errors and warnings' worth only with `-v` (info) and `-vv` (debug): what a command
+/// has to say it says itself. The files of `log.dir` get `log.level`.
+pub fn start(args: &Global, settings: Option<&LogSettings>) -> Result<Guard, Failure> {
+    let level = match args.verbose {
+        0 => "off",
+        1 => "info,sqlx=warn,sea_orm=warn,sea_orm_migration=warn",
+        _ => "debug,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,hyper=info,reqwest=info",
+    };
+    let json = settings.is_some_and(|s| s.json);
+    let stderr = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(true);
+    let stderr = if json { stderr.json().boxed() } else { stderr.boxed() };
+    let stderr = stderr.with_filter(EnvFilter::new(level));
+
+    let mut guard = None;
+    let file = match settings.and_then(|s| s.dir.as_ref().map(|dir| (s, dir))) {
+        None => None,
+        Some((s, dir)) => {
+            let cannot = |e: String| {
+                Failure::new(
+                    ErrorCode::PathNotWritable,
+                    format!("log.dir {} cannot be written: {e}", dir.display()),
+                )
+            };
+            std::fs::create_dir_all(dir).map_err(|e| cannot(e.to_string()))?;
+            let appender = rolling::Builder::new()
+                .rotation(rolling::Rotation::DAILY)
+                .filename_prefix("backupctl")
+                .filename_suffix("log")
+                .max_log_files(KEPT_FILES)
+                .build(dir)
+                .map_err(|e| cannot(e.to_string()))?;
+            let (writer, file_guard) = tracing_appender::non_blocking(appender);
+            guard = Some(file_guard);
+            let filter = EnvFilter::try_new(&s.level).map_err(|e| {
+                Failure::new(
+                    ErrorCode::InvalidConfig,
+                    format!("log.level {:?} is not understood: {e}", s.level),
+                )
+            })?;
+            let layer = fmt::layer().with_writer(writer).with_ansi(false);
+            let layer = if s.json { layer.json().boxed() } else { layer.boxed() };
+            Some(layer.with_filter(filter))
+        }
+    };
+    // A second start in one process (never in the binary) keeps the first.
+    let _ = tracing_subscriber::registry().with(stderr).with(file).try_init();
+    Ok(Guard { _file: guard })
+}

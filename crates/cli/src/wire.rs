@@ -1,0 +1,156 @@
+//! The composition root: from arguments to a configuration, from a configuration to the ports.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use backupctl_adapters::application::World;
+use backupctl_adapters::application::context::{Cancel, Interrupt};
+use backupctl_adapters::application::ports::{
+    ConfigIssue, ConfigLoader, GlobalSettings, LoadedConfig, ProjectEntry,
+};
+use backupctl_adapters::application::use_cases::{RecoverStartup, run_all};
+use backupctl_adapters::config::{Environment, FileConfig};
+use backupctl_adapters::domain::project::unknown_project;
+use backupctl_adapters::domain::{ErrorCode, Failure, Project};
+use backupctl_adapters::{defaults, local};
+
+use crate::args::Global;
+use crate::exit::CommandError;
+use crate::logging;
+use crate::render::Out;
+
+/// A loaded configuration with everything wired to it.
+pub struct App {
+    /// Where results go.
+    pub out: Out,
+    /// Loads the configuration again, and resolves secrets.
+    pub config: Arc<FileConfig>,
+    /// The configuration.
+    pub loaded: LoadedConfig,
+    /// Its global part.
+    pub global: GlobalSettings,
+    /// The ports.
+    pub world: Arc<World>,
+    /// Tells everything to stop.
+    pub cancel: Cancel,
+    /// Ends the logs: dropped last.
+    _logs: logging::Guard,
+}
+
+/// The configuration as this command line names it.
+pub fn config(global: &Global) -> FileConfig {
+    FileConfig::new(global.config.clone(), Environment::from_process())
+}
+
+impl App {
+    /// Loads the configuration and wires the ports. A broken global part is an error; broken
+    /// projects are not, they are told by whoever needs them.
+    pub async fn start(args: &Global, out: Out) -> Result<Self, CommandError> {
+        let config = Arc::new(config(args));
+        let loaded = config.load().await?;
+        for warning in &loaded.warnings {
+            out.warn(issue_line(warning));
+        }
+        let mut global = match &loaded.global {
+            Ok(global) => global.clone(),
+            Err(issues) => return Err(invalid(&out, &loaded.file, issues)),
+        };
+        let logs = logging::start(args, Some(&global.log))?;
+        global.audit_url = config.resolve_secret("audit.url", global.audit_url).await?;
+        local::prepare_base_dir(&global.base_dir)?;
+        let world = Arc::new(defaults::world(&global, defaults::identity())?);
+        let cancel = Cancel::new();
+        listen_for_signals(&cancel)?;
+        Ok(Self { out, config, loaded, global, world, cancel, _logs: logs })
+    }
+
+    /// The entries of the configuration that a command is about: one, or all.
+    pub fn entries(&self, project: Option<&str>) -> Result<Vec<ProjectEntry>, CommandError> {
+        let all = &self.loaded.projects;
+        let Some(name) = project else { return Ok(all.clone()) };
+        let found: Vec<ProjectEntry> = all.iter().filter(|p| p.name == name).cloned().collect();
+        if found.is_empty() {
+            let known: Vec<String> = all.iter().map(|p| p.name.clone()).collect();
+            return Err(unknown_project(name, &known).into());
+        }
+        Ok(found)
+    }
+
+    /// One project, valid and with its secrets resolved.
+    pub async fn project(&self, name: &str) -> Result<Project, CommandError> {
+        let entry = self.entries(Some(name))?.swap_remove(0);
+        match entry.project {
+            Ok(project) => Ok(self.config.resolve_secrets(project).await?),
+            Err(issues) => {
+                for issue in issues.iter().filter(|_| !self.out.is_json()) {
+                    self.out.warn(issue_line(issue));
+                }
+                Err(run_all::invalid(name, &issues).into())
+            }
+        }
+    }
+
+    /// Recovery, as it goes before every run.
+    pub fn recover(&self) -> RecoverStartup {
+        let config: Arc<dyn ConfigLoader> = self.config.clone();
+        RecoverStartup::new(Arc::clone(&self.world), config, None)
+    }
+
+    /// The exit status of a command that was told to stop; `otherwise` if it was not.
+    pub fn interrupted_or(&self, otherwise: u8) -> u8 {
+        self.cancel.reason().map_or(otherwise, Interrupt::exit_status)
+    }
+}
+
+/// Every issue told at once, as one error.
+pub fn invalid(out: &Out, file: &Path, issues: &[ConfigIssue]) -> CommandError {
+    if !out.is_json() {
+        for issue in issues {
+            out.warn(issue_line(issue));
+        }
+    }
+    let lines: Vec<String> = issues.iter().map(issue_line).collect();
+    let message = match issues.len() {
+        1 => lines.join(""),
+        n => format!("{} has {n} errors: {}", file.display(), lines.join("; ")),
+    };
+    Failure::new(ErrorCode::InvalidConfig, message).into()
+}
+
+/// An issue in one line: place, project, key, what is wrong.
+pub fn issue_line(issue: &ConfigIssue) -> String {
+    let mut line = issue.file.display().to_string();
+    if let (Some(row), Some(column)) = (issue.line, issue.column) {
+        line.push_str(&format!(":{row}:{column}"));
+    }
+    line.push_str(": ");
+    if let Some(project) = &issue.project {
+        line.push_str(&format!("project {project}: "));
+    }
+    if !issue.key.is_empty() {
+        line.push_str(&format!("{}: ", issue.key));
+    }
+    line + &issue.message
+}
+
+/// SIGINT and SIGTERM ask everything to stop; a second one ends the process at once.
+fn listen_for_signals(cancel: &Cancel) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let cannot = |e: std::io::Error| Failure::internal(format!("signals cannot be watched: {e}"));
+    let mut int = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let mut term = signal(SignalKind::terminate()).map_err(cannot)?;
+    let cancel = cancel.clone();
+    tokio::spawn(async move {
+        loop {
+            let why = tokio::select! {
+                _ = int.recv() => Interrupt::Int,
+                _ = term.recv() => Interrupt::Term,
+            };
+            if cancel.reason().is_some() {
+                std::process::exit(i32::from(why.exit_status()));
+            }
+            cancel.cancel(why);
+        }
+    });
+    Ok(())
+}
