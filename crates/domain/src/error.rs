@@ -1,6 +1,9 @@
 //! Error codes, what they mean for a run, and the failure that carries one (spec: errors.md).
 
 mod catalog;
+mod reference;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use catalog::Explanation;
+pub use reference::reference_markdown;
 
 /// Whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +42,8 @@ macro_rules! codes {
                 match self { $(Self::$variant => Class::$class,)* }
             }
 
-            /// The exit status of a command that ends with this error.
+            /// The exit status of a command that ends with this error. `INTERRUPTED` says 130 (SIGINT);
+            /// who knows that it was SIGTERM ends with 143 instead.
             pub const fn exit_status(self) -> u8 {
                 match self { $(Self::$variant => $exit,)* }
             }
@@ -249,42 +254,15 @@ impl Failure {
         self.transient
     }
 
-    /// The message followed by the tool's own words, for a place with room for both.
+    /// The message followed by the tool's own words, in one line: records, texts and log lines
+    /// have room for both, and each takes one line.
     pub fn full_message(&self) -> String {
-        if self.detail.is_empty() {
+        let detail: Vec<&str> =
+            self.detail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if detail.is_empty() {
             self.message.clone()
         } else {
-            format!("{}: {}", self.message, self.detail.trim_end())
+            format!("{}: {}", self.message, detail.join("; "))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn codes_are_unique_and_round_trip() {
-        let names: HashSet<_> = ErrorCode::ALL.iter().map(|c| c.as_str()).collect();
-        assert_eq!(names.len(), ErrorCode::ALL.len());
-        for code in ErrorCode::ALL {
-            assert_eq!(code.as_str().to_lowercase().parse(), Ok(*code));
-        }
-    }
-
-    #[test]
-    fn every_code_is_explained() {
-        for code in ErrorCode::ALL {
-            let e = code.explanation();
-            assert!(!e.meaning.is_empty() && !e.remedy.is_empty() && !e.causes.is_empty(), "{code}");
-        }
-    }
-
-    #[test]
-    fn a_failure_takes_class_and_remedy_from_its_code() {
-        let f = Failure::new(ErrorCode::SshTimeout, "x");
-        assert!(f.is_transient());
-        assert!(!f.permanent().is_transient());
     }
 }

@@ -1,5 +1,8 @@
 //! Sizes and durations as people read them (spec: notifications.md).
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -46,6 +49,19 @@ pub fn minutes(d: Duration) -> String {
     if m < 60 { format!("{m}m") } else { format!("{}h {:02}m", m / 60, m % 60) }
 }
 
+/// A distance between runs, to the minute: `15m`, `1h 30m`, `24h`, `7 days`, `2 days 12h`.
+pub fn interval(d: Duration) -> String {
+    let m = d.as_secs() / 60;
+    match (m, m % 60, m / 60, m / 60 % 24) {
+        (0, ..) => format!("{}s", d.as_secs()),
+        (..60, ..) => format!("{m}m"),
+        (..2880, 0, h, _) => format!("{h}h"),
+        (..2880, rest, h, _) => format!("{h}h {rest:02}m"),
+        (_, _, _, 0) => format!("{} days", m / 1440),
+        (_, _, _, h) => format!("{} days {h}h", m / 1440),
+    }
+}
+
 /// An age as people say it: `12s`, `5m`, `3h`, `2 days`.
 pub fn age(d: Duration) -> String {
     let s = d.as_secs();
@@ -54,29 +70,5 @@ pub fn age(d: Duration) -> String {
         60..3600 => format!("{}m", s / 60),
         3600..172_800 => format!("{}h", s / 3600),
         _ => format!("{} days", s / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_step_by_1024_with_one_decimal() {
-        assert_eq!(ByteSize(152_253_030).to_string(), "145.2 MB");
-        assert_eq!(ByteSize(1_932_735_283).to_string(), "1.8 GB");
-        assert_eq!(ByteSize(0).to_string(), "0 B");
-        assert_eq!(ByteSize(1023).to_string(), "1023 B");
-        assert_eq!(ByteSize(1024).to_string(), "1.0 KB");
-        assert_eq!(ByteSize(1024 * 1024 - 1).to_string(), "1.0 MB");
-    }
-
-    #[test]
-    fn durations_read_as_in_the_texts() {
-        assert_eq!(duration(Duration::from_millis(45_900)), "45s");
-        assert_eq!(duration(Duration::from_secs(79)), "1m 19s");
-        assert_eq!(duration(Duration::from_secs(125)), "2m 05s");
-        assert_eq!(duration(Duration::from_secs(7500)), "2h 05m");
-        assert_eq!(minutes(Duration::from_secs(32 * 60 + 59)), "32m");
     }
 }

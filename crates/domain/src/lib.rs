@@ -29,7 +29,7 @@ pub use project::{Project, ProjectName, Secret};
 pub use redact::Redactor;
 pub use retry::{RetryDecision, RetryPolicy, evaluate_retry};
 pub use run::{
-    AssetRecord, AssetState, BackupRun, DumpInfo, RunError, RunId, RunStatus, SnapshotId, SnapshotInfo, StageOutcome,
-    StageRecord, Trigger,
+    AssetRecord, AssetState, BackupRun, DumpInfo, RunError, RunId, RunStatus, SnapshotId,
+    SnapshotInfo, StageOutcome, StageRecord, Trigger,
 };
 pub use stage::Stage;

@@ -1,5 +1,9 @@
 //! The notices and their texts, the same on every channel (spec: notifications.md).
 
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -135,11 +139,19 @@ impl Notice {
             project: Some(project.clone()),
             text: format!(
                 "⚠️ Backup overdue for {project}\nLast success: {last}\nExpected every: {}",
-                human::age(expected_every)
+                human::interval(expected_every)
             ),
             data: json!({
+                "runId": null,
+                "runUuid": null,
                 "project": project,
                 "status": "overdue",
+                "duration": null,
+                "dumpSize": null,
+                "snapshotId": null,
+                "repositorySize": null,
+                "startedAt": null,
+                "finishedAt": null,
                 "lastSuccess": last_success.map(stamp),
                 "expectedEvery": expected_every.as_secs(),
             }),
@@ -156,23 +168,15 @@ impl Notice {
             text.push('\n');
             text.push_str(&entry.line());
         }
-        let good =
-            entries.iter().filter(|e| matches!(e.last, DayResult::Success { .. })).count();
+        let good = entries.iter().filter(|e| matches!(e.last, DayResult::Success { .. })).count();
         let bad = entries.len() - good;
-        let _ = std::fmt::Write::write_fmt(
-            &mut text,
-            format_args!("\n{good} of {} backups succeeded.", entries.len()),
-        );
-        match bad {
-            0 => {}
-            1 => text.push_str(" 1 failure requires attention."),
-            n => {
-                let _ = std::fmt::Write::write_fmt(
-                    &mut text,
-                    format_args!(" {n} failures require attention."),
-                );
-            }
-        }
+        let _ = write!(text, "\n{good} of {} backups succeeded.", entries.len());
+        let _ = match (entries.len(), bad) {
+            (0, _) => write!(text, " No project is enabled."),
+            (_, 0) => Ok(()),
+            (_, 1) => write!(text, " 1 failure requires attention."),
+            (_, n) => write!(text, " {n} failures require attention."),
+        };
         let projects: Vec<Value> = entries
             .iter()
             .map(|e| json!({"project": e.project, "status": e.last.status(), "line": e.line()}))
@@ -275,10 +279,12 @@ impl SummaryEntry {
             DayResult::Success { duration } => {
                 format!("✅ {p} — success ({})", human::duration(*duration))
             }
-            DayResult::Failed { stage: Some(stage), message } => {
-                format!("❌ {p} — failed ({stage}: {message})")
+            DayResult::Failed { stage, message } => {
+                let stage = stage.map(|stage| format!("{stage}: ")).unwrap_or_default();
+                // A project has one line here, whatever its tool had to say.
+                let message = message.lines().next().unwrap_or_default();
+                format!("❌ {p} — failed ({stage}{message})")
             }
-            DayResult::Failed { stage: None, message } => format!("❌ {p} — failed ({message})"),
             DayResult::NoRun => format!("⚠️ {p} — no run"),
         }
     }
@@ -309,17 +315,16 @@ fn success_text(run: &BackupRun) -> String {
 }
 
 fn failure_text(run: &BackupRun) -> String {
-    let mut lines =
-        vec![format!("❌ Backup failed for {}", run.project), run_line(run.run_id)];
+    let mut lines = vec![format!("❌ Backup failed for {}", run.project), run_line(run.run_id)];
+    if let Some((error, stage)) = run.error.as_ref().and_then(|e| Some((e, e.stage?))) {
+        let attempts = match error.retries {
+            0 => String::new(),
+            n => format!(" (attempt {n}/{})", error.retries_allowed),
+        };
+        lines.push(format!("Failed at stage: {stage}{attempts}"));
+    }
+    lines.push(format!("Duration: {}", human::duration(run.duration.unwrap_or_default())));
     if let Some(error) = &run.error {
-        if let Some(stage) = error.stage {
-            let attempts = match error.retries {
-                0 => String::new(),
-                n => format!(" (attempt {n}/{})", error.retries_allowed),
-            };
-            lines.push(format!("Failed at stage: {stage}{attempts}"));
-        }
-        lines.push(format!("Duration: {}", human::duration(run.duration.unwrap_or_default())));
         lines.push(format!("Error: {}", error.message));
         lines.push(format!("Code: {}", error.code));
         lines.push(format!("Fix: {}", error.remedy));

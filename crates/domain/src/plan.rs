@@ -17,11 +17,11 @@ pub fn skip_reason(stage: Stage, project: &Project) -> Option<&'static str> {
         Stage::PreHook if project.hooks.pre_backup.is_none() => Some("no hooks.pre_backup"),
         Stage::PostHook if project.hooks.post_backup.is_none() => Some("no hooks.post_backup"),
         Stage::FinallyHook if project.hooks.finally.is_none() => Some("no hooks.finally"),
-        Stage::Dump | Stage::Cleanup if no_database => Some("no database configured"),
-        Stage::Verify if no_database => Some("no database configured"),
-        Stage::Verify if !project.verification => Some("verification.enabled is false"),
         Stage::Encrypt if project.encryption.is_none() => Some("encryption is not enabled"),
-        Stage::Encrypt if no_database => Some("no database configured"),
+        Stage::Dump | Stage::Verify | Stage::Encrypt | Stage::Cleanup if no_database => {
+            Some("no database configured")
+        }
+        Stage::Verify if !project.verification => Some("verification.enabled is false"),
         Stage::Heartbeat if project.monitor.is_none() => Some("no monitor configured"),
         _ => None,
     }
@@ -34,10 +34,8 @@ pub fn with_snapshot_note(
     mut failure: Failure,
     snapshot: Option<&SnapshotId>,
 ) -> Failure {
-    if matches!(stage, Stage::Prune | Stage::Cleanup | Stage::PostHook) {
-        if let Some(id) = snapshot {
-            failure.message = format!("{} (the snapshot {} is safe)", failure.message, id.short());
-        }
+    if let (Stage::Prune | Stage::Cleanup | Stage::PostHook, Some(id)) = (stage, snapshot) {
+        failure.message = format!("{} (the snapshot {} is safe)", failure.message, id.short());
     }
     failure
 }
@@ -70,8 +68,12 @@ pub struct Space {
 
 /// Checks that a file of about the previous one's size, and a fifth more, has room.
 ///
+/// `place` names the folder in the message.
+///
+/// # Errors
+///
 /// `DISK_LOW` when less than `min_free` or than the estimate is free, `FS_FILE_TOO_LARGE` when the
-/// file system cannot hold such a file. `place` names the folder in the message.
+/// file system cannot hold such a file.
 pub fn check_space(space: Space, place: &str) -> Result<(), Failure> {
     if space.free < space.min_free {
         return Err(Failure::new(

@@ -1,5 +1,8 @@
 //! A project: what is backed up, how, and where to. Valid by construction.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +21,11 @@ use crate::{ErrorCode, Failure, Redactor};
 pub struct ProjectName(String);
 
 impl ProjectName {
-    /// Takes a name; the error says what is wrong with it.
+    /// Takes a name.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the name, in words for the person who wrote it.
     pub fn new(name: impl Into<String>) -> Result<Self, String> {
         let name = name.into();
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -81,7 +88,11 @@ impl Secret {
         Self::Value(SecretString::from(text.into()))
     }
 
-    /// The value of a resolved secret; an `INTERNAL` failure for an unresolved one.
+    /// The value of a resolved secret.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` for one that was not resolved yet.
     pub fn expose(&self) -> Result<&str, Failure> {
         match self {
             Self::Value(s) => Ok(s.expose_secret()),
@@ -391,7 +402,7 @@ impl Default for Hooks {
             pre_backup: None,
             post_backup: None,
             finally: None,
-            timeout: Duration::from_secs(30 * 60),
+            timeout: Duration::from_mins(30),
         }
     }
 }
@@ -535,8 +546,9 @@ impl Project {
     }
 }
 
-/// The failure for a project that is not configured; names the nearest ones that are.
+/// The failure for a project that is not configured; names some that are.
 pub fn unknown_project(name: &str, known: &[String]) -> Failure {
-    let list = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let list =
+        if known.is_empty() { "none".to_owned() } else { crate::manifest::listed(known, 10) };
     Failure::new(ErrorCode::UnknownProject, format!("no project {name:?} (configured: {list})"))
 }

@@ -1,5 +1,8 @@
 //! What is kept and what may go (spec: config.md `retention`, pipeline.md §3).
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use jiff::civil::DateTime;
@@ -54,15 +57,15 @@ impl Default for Retention {
 
 /// Which of a project's finished local dumps may go at `now` (same time zone as their names).
 ///
-/// Those older than `local_days` do, save the newest of all: whatever its age, it is the copy that
-/// somebody may need tonight. `local_days` of 0 keeps the newest alone.
+/// Those older than `local_days` do, save the newest of each project: whatever its age, it is the
+/// copy that somebody may need tonight. `local_days` of 0 keeps the newest alone.
 pub fn expired_dumps(dumps: &[DumpName], now: DateTime, local_days: u32) -> Vec<DumpName> {
-    let newest = dumps.iter().max_by_key(|d| d.time);
+    let has_newer = |d: &DumpName| dumps.iter().any(|o| o.project == d.project && o.time > d.time);
     let limit = Duration::from_secs(u64::from(local_days) * 86_400);
     dumps
         .iter()
-        .filter(|d| Some(*d) != newest)
         .filter(|d| Duration::try_from(now.duration_since(d.time)).is_ok_and(|age| age > limit))
+        .filter(|d| has_newer(d))
         .cloned()
         .collect()
 }

@@ -1,5 +1,8 @@
 //! Whether, and after how long, a failed stage is tried again (spec: pipeline.md §2).
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::{Failure, Stage};
@@ -15,7 +18,7 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { count: 3, base_delay: Duration::from_millis(5000) }
+        Self { count: 3, base_delay: Duration::from_secs(5) }
     }
 }
 

@@ -1,5 +1,8 @@
 //! The record of a run (spec: pipeline.md §10). Its serialized form is the `--json` contract.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -36,7 +39,7 @@ impl FromStr for RunId {
     }
 }
 
-/// A snapshot's id as restic gives it: 8 to 64 hexadecimal characters.
+/// A snapshot's id as restic gives it, or as a person shortens it: 4 to 64 hexadecimal characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SnapshotId(String);

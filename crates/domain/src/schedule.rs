@@ -1,8 +1,41 @@
 //! When a project runs by itself: its cron expression, read and asked.
+//!
+//! A slot is a reading of the wall clock, e.g. 02:30, and comes true at the first instant at which
+//! the clock has reached it. One rule, and daylight saving follows from it: a slot inside the hour
+//! that is skipped comes true once, when the gap ends; a slot inside the hour that happens twice
+//! comes true once, the first time.
+
+mod describe;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{SignedDuration, Timestamp, ToSpan};
+
+/// The nicknames, and the five fields that each stands for.
+const NICKNAMES: [(&str, &str); 7] = [
+    ("@hourly", "0 * * * *"),
+    ("@daily", "0 0 * * *"),
+    ("@midnight", "0 0 * * *"),
+    ("@weekly", "0 0 * * 0"),
+    ("@monthly", "0 0 1 * *"),
+    ("@yearly", "0 0 1 1 *"),
+    ("@annually", "0 0 1 1 *"),
+];
+
+/// The five fields: name, and what may stand there.
+const FIELDS: [(&str, &str); 5] = [
+    ("minute", "0-59"),
+    ("hour", "0-23"),
+    ("day of month", "1-31, L"),
+    ("month", "1-12 or JAN-DEC"),
+    ("day of week", "0-7 or SUN-SAT, 0 and 7 are Sunday"),
+];
 
 /// A project's schedule.
 #[derive(Debug, Clone)]
@@ -15,4 +48,182 @@ pub struct Schedule {
     pub catch_up: bool,
     /// How late a run may be before it counts as missed or overdue.
     pub grace: Duration,
+    /// The expression, read.
+    slots: Cron,
+    /// The same days, each with one slot at midnight.
+    days: Cron,
+}
+
+impl Schedule {
+    /// Reads a cron expression: five fields (minute, hour, day of month, month, day of week) or a
+    /// nickname such as `@daily`.
+    ///
+    /// # Errors
+    ///
+    /// Which part of the expression is wrong, and what may stand there.
+    pub fn new(
+        cron: impl Into<String>,
+        timezone: TimeZone,
+        catch_up: bool,
+        grace: Duration,
+    ) -> Result<Self, String> {
+        let cron = cron.into();
+        let (slots, days) = parse(&cron).map_err(|why| format!("cron {cron:?}: {why}"))?;
+        Ok(Self { cron, timezone, catch_up, grace, slots, days })
+    }
+
+    /// The first slot after `time`; `None` when there is none before the calendar's end.
+    pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+        let mut slot = self.wall_clock(time);
+        // Several slots of a skipped hour share one instant, and those of an hour that is
+        // happening for the second time are past: both are passed over here.
+        loop {
+            slot = self.slots.find_next_occurrence(&slot, false).ok()?;
+            let at = self.instant(slot)?;
+            if at > time {
+                return Some(at);
+            }
+        }
+    }
+
+    /// The last slot at or before `time`; `None` when there is none since the calendar's begin.
+    pub fn previous_at(&self, time: Timestamp) -> Option<Timestamp> {
+        let now = self.wall_clock(time);
+        // While an hour happens for the second time, slots that the clock has yet to show again
+        // have come true already.
+        let mut slot = match self.timezone.to_ambiguous_timestamp(now).offset() {
+            AmbiguousOffset::Fold { before, after } => {
+                let repeated = i64::from(before.seconds()) - i64::from(after.seconds());
+                now.checked_add(SignedDuration::from_secs(repeated)).ok()?
+            }
+            _ => now,
+        };
+        let mut inclusive = true;
+        loop {
+            slot = self.slots.find_previous_occurrence(&slot, inclusive).ok()?;
+            inclusive = false;
+            let at = self.instant(slot)?;
+            if at <= time {
+                return Some(at);
+            }
+        }
+    }
+
+    /// The slots after `after` up to and including `until`, oldest first.
+    pub fn slots(&self, after: Timestamp, until: Timestamp) -> impl Iterator<Item = Timestamp> {
+        let next = move |at: Timestamp| self.next_after(at).filter(|slot| *slot <= until);
+        std::iter::successors(next(after), move |slot| next(*slot))
+    }
+
+    /// How far apart runs are promised to be: the longest time between two successive slots in the
+    /// weeks around `now`, by the wall clock (so that a daily schedule says 24 hours on the day of
+    /// a change to summer time, too). `None` where fewer than two slots are left.
+    pub fn expected_interval(&self, now: Timestamp) -> Option<Duration> {
+        let today = self.wall_clock(now);
+        let minutes = self.slots.pattern.minutes.values();
+        let hours = self.slots.pattern.hours.values();
+        let of_day: Vec<i64> = hours
+            .iter()
+            .flat_map(|h| minutes.iter().map(move |m| i64::from(*h) * 60 + i64::from(*m)))
+            .collect();
+        let (first, last) = (*of_day.first()?, *of_day.last()?);
+        let within_a_day = of_day.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
+
+        let from = today.checked_sub(1.week()).ok()?;
+        let until = today.checked_add(1.week()).ok()?;
+        let mut day = match self.days.find_previous_occurrence(&from, true) {
+            Ok(day) => day,
+            Err(_) => self.days.find_next_occurrence(&from, false).ok()?,
+        };
+        let mut longest = within_a_day;
+        while day <= until {
+            let Ok(next) = self.days.find_next_occurrence(&day, false) else { break };
+            let apart = next.duration_since(day).as_mins();
+            longest = longest.max(apart + first - last);
+            day = next;
+        }
+        u64::try_from(longest).ok().filter(|m| *m > 0).map(|m| Duration::from_secs(m * 60))
+    }
+
+    /// The schedule in words: `every day at 02:00`; the expression itself where words would be
+    /// longer than it is worth.
+    pub fn describe(&self) -> String {
+        describe::in_words(&self.slots).unwrap_or_else(|| self.cron.clone())
+    }
+
+    /// What the wall clock shows at `time`, down to the minute: slots are whole minutes.
+    fn wall_clock(&self, time: Timestamp) -> DateTime {
+        let shown = self.timezone.to_datetime(time);
+        shown.date().at(shown.hour(), shown.minute(), 0, 0)
+    }
+
+    /// The first instant at which the wall clock has reached `slot`.
+    fn instant(&self, slot: DateTime) -> Option<Timestamp> {
+        let ambiguous = self.timezone.to_ambiguous_timestamp(slot);
+        if let AmbiguousOffset::Gap { before, .. } = ambiguous.offset() {
+            // Read with the old offset, a skipped slot lies at or behind the end of the gap.
+            let behind = before.to_timestamp(slot).ok()?;
+            let just_behind = behind.checked_add(SignedDuration::from_nanos(1)).ok()?;
+            if let Some(change) = self.timezone.preceding(just_behind).next() {
+                return Some(change.timestamp());
+            }
+        }
+        // `compatible` takes the first of two instants.
+        ambiguous.compatible().ok()
+    }
+}
+
+fn parse(cron: &str) -> Result<(Cron, Cron), String> {
+    let text = cron.trim();
+    if text.is_empty() {
+        return Err("is empty; five fields are needed, e.g. \"0 2 * * *\", or @daily".to_owned());
+    }
+    let text = if text.starts_with('@') {
+        NICKNAMES
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+            .map(|(_, fields)| *fields)
+            .ok_or_else(|| {
+                let known: Vec<_> = NICKNAMES.iter().map(|(name, _)| *name).collect();
+                format!("unknown nickname; known are {}", known.join(", "))
+            })?
+    } else {
+        text
+    };
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if fields.len() != FIELDS.len() {
+        let seconds = if fields.len() == 6 { "; seconds are not supported" } else { "" };
+        return Err(format!(
+            "has {} fields where 5 are needed (minute, hour, day of month, month, day of \
+             week){seconds}",
+            fields.len()
+        ));
+    }
+    for (at, (name, range)) in FIELDS.iter().enumerate() {
+        let mut alone = ["*"; 5];
+        alone[at] = fields[at];
+        // The parser passes over an empty item of a list.
+        let has_gap = fields[at].split(',').any(str::is_empty);
+        if has_gap || read(&alone).is_none() {
+            return Err(format!(
+                "{name} {:?} is not valid; it takes {range}; also lists (1,2), ascending ranges \
+                 (1-5) and steps (*/2)",
+                fields[at]
+            ));
+        }
+    }
+    let slots = read(&fields).ok_or("is not a valid cron expression")?;
+    let days = read(&["0", "0", fields[2], fields[3], fields[4]])
+        .ok_or("is not a valid cron expression")?;
+    // 30 February parses and never comes. A leap day on a given weekday takes up to 40 years.
+    let begin = DateTime::constant(2000, 1, 1, 0, 0, 0, 0);
+    match days.find_next_occurrence(&begin, true) {
+        Ok(_) => Ok((slots, days)),
+        Err(_) => Err("never comes true: no such day exists".to_owned()),
+    }
+}
+
+fn read(fields: &[&str]) -> Option<Cron> {
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+    parser.parse(&fields.join(" ")).ok()
 }

@@ -1,5 +1,8 @@
 //! What one run stores: the parts, their tags and paths (spec: pipeline.md §3).
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use crate::project::SnapshotMode;
@@ -32,7 +35,9 @@ impl SyncPart {
 
 /// The snapshots that a run makes of its dump and its existing assets, the dump's first.
 ///
-/// Nothing at all to store is `NOTHING_TO_BACK_UP`, never an empty list.
+/// # Errors
+///
+/// `NOTHING_TO_BACK_UP` where there is nothing at all to store; the list is never empty.
 pub fn sync_parts(
     project: &ProjectName,
     mode: SnapshotMode,

@@ -1,7 +1,10 @@
 //! Snapshot tags: their grammar and its round trip (spec: pipeline.md §3).
 //!
 //! restic splits a `--tag` value at commas, so a comma inside a path is written `%2C`, and `%`
-//! itself `%25`.
+//! itself `%25`. It also trims each tag, so a space at the end of a path is written `%20`.
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -69,6 +72,7 @@ pub fn shown(text: &str) -> String {
 
 fn encode(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
+    let (path, space) = path.strip_suffix(' ').map_or((path, ""), |path| (path, "%20"));
     for c in path.chars() {
         match c {
             '%' => out.push_str("%25"),
@@ -76,11 +80,12 @@ fn encode(path: &str) -> String {
             c => out.push(c),
         }
     }
+    out.push_str(space);
     out
 }
 
 fn decode(text: &str) -> String {
-    // Only the two escapes that `encode` writes are undone; any other `%` stands for itself.
+    // Only the escapes that `encode` writes are undone; any other `%` stands for itself.
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('%') {
@@ -89,6 +94,7 @@ fn decode(text: &str) -> String {
         let (c, len) = match tail.as_bytes().get(1..3) {
             Some(b"25") => ('%', 3),
             Some(b"2C" | b"2c") => (',', 3),
+            Some(b"20") if tail.len() == 3 => (' ', 3),
             _ => ('%', 1),
         };
         out.push(c);
