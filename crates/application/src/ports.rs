@@ -24,12 +24,14 @@ pub use backupctl_domain::Failure;
 pub use audit::{AuditLog, RunQuery};
 pub use children::ChildJournal;
 pub use clock::Clock;
-pub use config::{ConfigIssue, ConfigLoader, GlobalSettings, LoadedConfig, LogSettings, ProjectEntry};
+pub use config::{
+    ConfigIssue, ConfigLoader, GlobalSettings, LoadedConfig, LogSettings, ProjectEntry,
+};
 pub use disk::{Disk, FileSystem};
 pub use dumper::{DatabaseDumper, DumpPreview, DumpRequest, DumpedFile, ToolInfo, VerifyRequest};
 pub use encryptor::{DumpEncryptor, EncryptedFile};
 pub use fallback::{FallbackEntry, FallbackWriter, ReplayReport, ReplaySink};
-pub use files::{CleanupReport, LocalCleanup, Unpacker, UnpackedFile};
+pub use files::{CleanupReport, LocalCleanup, UnpackedFile, Unpacker};
 pub use heartbeat::{Heartbeat, HeartbeatMonitor};
 pub use hooks::{HookCall, HookExecutor, HookKind, HookOutput};
 pub use keys::KeyManager;

@@ -63,10 +63,11 @@ pub type NotifierRegistry = Registry<&'static str, Channel, dyn Notifier>;
 pub type MonitorRegistry = Registry<&'static str, Monitor, dyn HeartbeatMonitor>;
 
 /// Makes the storage of a project.
-pub type StorageFactory =
-    Box<dyn Fn(&Project) -> Result<(Arc<dyn RemoteStorage>, Arc<dyn RepositoryAdmin>), Failure>
+pub type StorageFactory = Box<
+    dyn Fn(&Project) -> Result<(Arc<dyn RemoteStorage>, Arc<dyn RepositoryAdmin>), Failure>
         + Send
-        + Sync>;
+        + Sync,
+>;
 
 /// Every registry, for the use cases that serve any project.
 pub struct Registries {
@@ -98,10 +99,7 @@ impl Registries {
         &self,
         p: &Project,
     ) -> Vec<(&'static str, Result<Arc<dyn Notifier>, Failure>)> {
-        p.notifications
-            .iter()
-            .map(|c| (c.kind(), self.notifiers.make(c.kind(), p, c)))
-            .collect()
+        p.notifications.iter().map(|c| (c.kind(), self.notifiers.make(c.kind(), p, c))).collect()
     }
 
     /// The project's monitor, if it has one.

@@ -148,10 +148,8 @@ pub enum Command {
         code: Option<String>,
     },
     /// Print a completion script for a shell
-    #[command(
-        after_help = "Example:\n  backupctl completions bash > \
-                      /usr/share/bash-completion/completions/backupctl"
-    )]
+    #[command(after_help = "Example:\n  backupctl completions bash > \
+                      /usr/share/bash-completion/completions/backupctl")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,

@@ -6,8 +6,10 @@ use tracing::debug;
 pub fn log() {
     let kernel = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The command's name is in parentheses and may hold blanks: fields are counted behind it.
-    let fields: Vec<&str> =
-        kernel.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+    let fields: Vec<&str> = kernel
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_whitespace().collect())
+        .unwrap_or_default();
     let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<u64>().ok()).unwrap_or_default();
     // utime, stime, cutime, cstime are fields 14 to 17; the rest begins with field 3. A tick is
     // 10 ms on every Linux that restic runs on (USER_HZ = 100).

@@ -8,14 +8,15 @@ use backupctl_application::ports::GlobalSettings;
 use backupctl_application::registry::{
     DumperRegistry, EncryptorRegistry, MonitorRegistry, NotifierRegistry, Registries,
 };
+use backupctl_application::{Identity, Settings, World};
 use backupctl_domain::project::{EncryptionType, Engine};
 use backupctl_domain::{Redactor, Stage};
 
 use crate::WorkDir;
 use crate::fakes::{
-    FakeAudit, FakeCleanup, FakeClock, FakeConfig, FakeDisk, FakeDumper, FakeEncryptor,
-    FakeFallback, FakeHooks, FakeKeys, FakeLock, FakeMonitor, FakeNotifier, FakeRepository,
-    FakeUnpacker, Journal, RecordingObserver, global_settings,
+    FakeAudit, FakeChildren, FakeCleanup, FakeClock, FakeConfig, FakeDisk, FakeDumper,
+    FakeEncryptor, FakeFallback, FakeHooks, FakeKeys, FakeLock, FakeMonitor, FakeNotifier,
+    FakeRepository, FakeUnpacker, Journal, RecordingObserver, global_settings,
 };
 
 /// Every fake, and a work folder. Fields are public: a test takes what it is about.
@@ -50,6 +51,8 @@ pub struct TestBench {
     pub unpacker: Arc<FakeUnpacker>,
     /// The heartbeat monitor, whatever its kind.
     pub monitor: Arc<FakeMonitor>,
+    /// The programs of dead runs.
+    pub children: Arc<FakeChildren>,
     /// The configuration.
     pub config: Arc<FakeConfig>,
     /// The keyring.
@@ -90,6 +93,7 @@ impl TestBench {
             cleanup: Arc::new(FakeCleanup::new(&journal, &base_dir)),
             unpacker: Arc::new(FakeUnpacker::new(&journal)),
             monitor: Arc::new(FakeMonitor::new(&journal)),
+            children: Arc::new(FakeChildren::new(&journal)),
             config: Arc::new(FakeConfig::new(&journal, &base_dir)),
             keys: Arc::new(FakeKeys::new(&journal)),
             clock: Arc::new(FakeClock::new(&journal)),
@@ -146,6 +150,34 @@ impl TestBench {
                 Ok((storage.clone(), storage))
             }),
         }
+    }
+
+    /// The fakes as a use case takes them, with these settings.
+    pub fn world(&self) -> Arc<World> {
+        let settings = self.settings();
+        Arc::new(World {
+            lock: self.lock.clone(),
+            audit: self.audit.clone(),
+            fallback: self.fallback.clone(),
+            hooks: self.hooks.clone(),
+            cleanup: self.cleanup.clone(),
+            unpacker: self.unpacker.clone(),
+            children: self.children.clone(),
+            disk: self.disk.clone(),
+            clock: self.clock.clone(),
+            registries: self.registries(),
+            settings: Settings {
+                base_dir: settings.base_dir,
+                timezone: settings.timezone,
+                retry: settings.retry,
+                min_free_bytes: 1 << 30,
+            },
+            identity: Identity {
+                host: "testhost".to_owned(),
+                version: "0.1.0".to_owned(),
+                pid: 4711,
+            },
+        })
     }
 
     /// A context for one call, watched by the bench's observer.

@@ -106,12 +106,9 @@ impl ProjectBuilder {
     /// Runs by this cron expression, in UTC, catching up, two hours of grace.
     #[must_use]
     pub fn cron(self, cron: &str) -> Self {
-        let cron = cron.to_owned();
-        let grace = Duration::from_hours(2);
-        self.with(|p| {
-            let timezone = TimeZone::UTC;
-            p.schedule = Some(Schedule { cron, timezone, catch_up: true, grace });
-        })
+        let schedule = Schedule::new(cron, TimeZone::UTC, true, Duration::from_hours(2));
+        let schedule = schedule.expect("a cron expression");
+        self.with(|p| p.schedule = Some(schedule))
     }
 
     /// Is called out as slow after so long.

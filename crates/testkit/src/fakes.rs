@@ -4,6 +4,7 @@
 //! of things, and all can be told to misbehave through [`Inject`].
 
 mod audit;
+mod children;
 mod clock;
 mod config;
 mod disk;
@@ -22,6 +23,7 @@ mod observer;
 mod storage;
 
 pub use audit::FakeAudit;
+pub use children::FakeChildren;
 pub use clock::FakeClock;
 pub use config::{FakeConfig, global_settings};
 pub use disk::FakeDisk;
@@ -48,7 +50,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// 64 hexadecimal characters that depend on every byte (four FNV-1a lanes); not cryptographic, and
 /// named `blake3:` by the fakes only because that is the form of a record.
-fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     let lane = |lane: u64| {
         let seed = 0xcbf2_9ce4_8422_2325_u64.wrapping_mul(lane * 2 + 1);
         bytes.iter().fold(seed, |hash, byte| {

@@ -12,6 +12,7 @@
 pub mod bench;
 pub mod builders;
 pub mod fakes;
+pub mod services;
 pub mod workdir;
 
 pub use bench::TestBench;

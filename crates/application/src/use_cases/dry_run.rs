@@ -245,9 +245,9 @@ impl<'a> DryRun<'a> {
         Check::of(
             name,
             preview.map(|p| {
-                let size = p.database_bytes.map_or_else(String::new, |b| {
-                    format!(", {}", backupctl_domain::ByteSize(b))
-                });
+                let size = p
+                    .database_bytes
+                    .map_or_else(String::new, |b| format!(", {}", backupctl_domain::ByteSize(b)));
                 format!("reachable, server {}{size}", p.server_version)
             }),
         )

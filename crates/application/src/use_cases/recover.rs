@@ -260,8 +260,7 @@ impl RecoverStartup {
         cancel: &Cancel,
         report: &mut RecoverReport,
     ) {
-        let ctx =
-            StageContext::new(Stage::Sync, cancel.clone(), Arc::new(project.redactor()));
+        let ctx = StageContext::new(Stage::Sync, cancel.clone(), Arc::new(project.redactor()));
         let unlocked = match (self.world.registries.storage)(project) {
             Ok((storage, _)) => storage.unlock_stale(&ctx).await,
             Err(failure) => Err(failure),
@@ -288,8 +287,10 @@ impl RecoverStartup {
                 report.remaining = done.remaining;
                 report.rejected = done.rejected;
                 info!(
-                    delivered = report.delivered, remaining = report.remaining.len(),
-                    rejected = report.rejected, "replayed the fallback file"
+                    delivered = report.delivered,
+                    remaining = report.remaining.len(),
+                    rejected = report.rejected,
+                    "replayed the fallback file"
                 );
             }
             Err(failure) => report.problems.push(failure.full_message()),

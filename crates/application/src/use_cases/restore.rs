@@ -247,7 +247,10 @@ impl<'a> Restore<'a> {
         if found != recorded.checksum {
             return Err(Failure::new(
                 ErrorCode::ChecksumMismatch,
-                format!("{name} is not the file that was backed up: {found}, not {}", recorded.checksum),
+                format!(
+                    "{name} is not the file that was backed up: {found}, not {}",
+                    recorded.checksum
+                ),
             )
             .permanent());
         }
@@ -258,9 +261,8 @@ impl<'a> Restore<'a> {
     async fn open(&self, file: PathBuf, outcome: &mut RestoreOutcome) -> Result<PathBuf, Failure> {
         let mut file = file;
         let ext = file.extension().and_then(|e| e.to_str()).unwrap_or_default().to_owned();
-        let kind = [EncryptionType::Age, EncryptionType::Gpg]
-            .into_iter()
-            .find(|k| k.extension() == ext);
+        let kind =
+            [EncryptionType::Age, EncryptionType::Gpg].into_iter().find(|k| k.extension() == ext);
         if let Some(kind) = kind {
             let encryptor = match &self.project.encryption {
                 Some(encryption) if encryption.kind == kind => {
@@ -269,7 +271,10 @@ impl<'a> Restore<'a> {
                 _ => {
                     return Err(Failure::new(
                         ErrorCode::EncryptionKeyMissing,
-                        format!("{} is encrypted, and the project has no {ext} settings", file.display()),
+                        format!(
+                            "{} is encrypted, and the project has no {ext} settings",
+                            file.display()
+                        ),
                     )
                     .with_remedy(
                         "set `encryption.type` and `encryption.identity_file` of the project",

@@ -126,10 +126,9 @@ pub fn invalid(project: &str, issues: &[ConfigIssue]) -> Failure {
 
 /// The failure for a project whose lock another run holds: since when, and by which process.
 pub fn in_progress(project: &str, holder: LockHolder) -> Failure {
-    let since = holder.started.map_or_else(
-        || "an unknown time".to_owned(),
-        |t| backupctl_domain::notice::stamp(t),
-    );
+    let since = holder
+        .started
+        .map_or_else(|| "an unknown time".to_owned(), |t| backupctl_domain::notice::stamp(t));
     let pid = holder.pid.map_or_else(|| "unknown".to_owned(), |p| p.to_string());
     Failure::new(
         ErrorCode::BackupInProgress,

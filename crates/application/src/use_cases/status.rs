@@ -43,16 +43,12 @@ impl<'a> Status<'a> {
     }
 
     /// Every project of the configuration, in its order. One question to the audit in all.
-    pub async fn execute(
-        &self,
-        entries: Vec<ProjectEntry>,
-    ) -> Result<Vec<ProjectStatus>, Failure> {
+    pub async fn execute(&self, entries: Vec<ProjectEntry>) -> Result<Vec<ProjectStatus>, Failure> {
         let runs = self.world.audit.latest_runs().await?;
         let now = self.world.clock.now();
         let mut all = Vec::with_capacity(entries.len());
         for entry in entries {
-            let of_project =
-                || runs.iter().filter(|r| r.project.as_str() == entry.name);
+            let of_project = || runs.iter().filter(|r| r.project.as_str() == entry.name);
             let last_run = of_project().max_by_key(|r| r.started_at).cloned();
             let last_success = of_project()
                 .filter(|r| r.status == RunStatus::Success)

@@ -24,9 +24,9 @@ pub fn completions(out: &Out, shell: Shell) -> CommandResult {
 /// The manual page, in roff.
 pub fn man(out: &Out) -> CommandResult {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|e| {
-        Failure::internal(format!("the manual page cannot be made: {e}"))
-    })?;
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut page)
+        .map_err(|e| Failure::internal(format!("the manual page cannot be made: {e}")))?;
     out.raw(&page);
     Ok(status::SUCCESS)
 }
@@ -43,7 +43,10 @@ pub fn docs(out: &Out, dir: &Path) -> CommandResult {
         ("output.md", include_str!("output.md").to_owned()),
     ];
     let cannot = |path: &Path, e: std::io::Error| {
-        Failure::new(ErrorCode::PathNotWritable, format!("{} cannot be written: {e}", path.display()))
+        Failure::new(
+            ErrorCode::PathNotWritable,
+            format!("{} cannot be written: {e}", path.display()),
+        )
     };
     std::fs::create_dir_all(dir).map_err(|e| cannot(dir, e))?;
     for (name, text) in pages {

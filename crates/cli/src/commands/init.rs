@@ -49,8 +49,7 @@ fn starter(global: &Global, out: &Out, project: Option<&str>) -> CommandResult {
         std::fs::create_dir_all(dir).map_err(|e| not_written(dir, &e))?;
     }
     // 244 random bits: a repository password that nobody has to remember, only to keep.
-    let password =
-        format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    let password = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
     write_new(&file, 0o640, &config::starter_config(name))?;
     write_new(&env, 0o600, &config::starter_env(&password))?;
     if out.is_json() {

@@ -87,8 +87,6 @@ pub async fn known_project(
             }
         }
         (Err(_), Some(error)) => Err(error),
-        (Err(message), None) => {
-            Err(Failure::new(ErrorCode::InvalidConfig, message).into())
-        }
+        (Err(message), None) => Err(Failure::new(ErrorCode::InvalidConfig, message).into()),
     }
 }

@@ -121,7 +121,11 @@ fn summary(out: &Out, run: &BackupRun) {
         let failure = Failure::new(error.code, error.message.clone());
         out.error(
             failure.code,
-            &format!("{}{}", error.message, if stage.is_empty() { String::new() } else { format!(" ({})", stage.trim()) }),
+            &format!(
+                "{}{}",
+                error.message,
+                if stage.is_empty() { String::new() } else { format!(" ({})", stage.trim()) }
+            ),
             &error.remedy,
         );
         out.note(format!("  {DIM}record: backupctl logs --run {}{DIM:#}", run.run_id.short()));
@@ -143,8 +147,7 @@ async fn all(app: &App, args: &RunArgs) -> CommandResult {
         }
         observer(app, stream)
     };
-    let outcome =
-        use_case.execute(entries, Trigger::Manual, args.wait, &app.cancel, &watch).await;
+    let outcome = use_case.execute(entries, Trigger::Manual, args.wait, &app.cancel, &watch).await;
     tell_all(app, &outcome, stream);
     Ok(app.interrupted_or(outcome.exit_status()))
 }
@@ -194,9 +197,7 @@ fn tell_all(app: &App, outcome: &AllOutcome, stream: bool) {
 
 async fn dry_run(app: &App, name: &str) -> CommandResult {
     let checks = match app.project(name).await {
-        Ok(project) => {
-            DryRun::new(&app.world, &project, app.cancel.clone()).execute().await
-        }
+        Ok(project) => DryRun::new(&app.world, &project, app.cancel.clone()).execute().await,
         Err(error) if error.failure.code == ErrorCode::InvalidConfig => {
             vec![broken_config(&error)]
         }
@@ -227,9 +228,7 @@ async fn dry_run_all(app: &App) -> CommandResult {
             continue;
         }
         let checks = match app.project(&entry.name).await {
-            Ok(project) => {
-                DryRun::new(&app.world, &project, app.cancel.clone()).execute().await
-            }
+            Ok(project) => DryRun::new(&app.world, &project, app.cancel.clone()).execute().await,
             Err(error) => vec![broken_config(&error)],
         };
         failed |= tell_checks(app, &entry.name, &checks);
@@ -261,7 +260,11 @@ fn tell_checks(app: &App, name: &str, checks: &[Check]) -> bool {
             out.line(format!("                    {BOLD}fix:{BOLD:#} {remedy}"));
         }
     }
-    out.line(if failed { "a run would fail" } else { "a run would start with everything it needs" });
+    out.line(if failed {
+        "a run would fail"
+    } else {
+        "a run would start with everything it needs"
+    });
     failed
 }
 

@@ -48,18 +48,14 @@ async fn overview(app: &App) -> CommandResult {
 }
 
 fn row(p: &ProjectStatus, tz: &TimeZone) -> Vec<(String, Option<Style>)> {
-    let time = |at: jiff::Timestamp| {
-        at.to_zoned(tz.clone()).strftime("%Y-%m-%d %H:%M").to_string()
-    };
+    let time = |at: jiff::Timestamp| at.to_zoned(tz.clone()).strftime("%Y-%m-%d %H:%M").to_string();
     let (state, style) = state(p);
     let remark = match (&p.running, &p.last_run) {
         (Some(run), _) => match run.current_stage {
             Some(stage) => format!("at {}", stage.with_number()),
             None => "starting".to_owned(),
         },
-        (None, Some(run)) => {
-            run.error.as_ref().map(|e| e.code.to_string()).unwrap_or_default()
-        }
+        (None, Some(run)) => run.error.as_ref().map(|e| e.code.to_string()).unwrap_or_default(),
         (None, None) => String::new(),
     };
     vec![

@@ -69,7 +69,8 @@ impl Observer for Bars {
                 self.out.note(format!("{DIM}run {run_id}{DIM:#}"));
             }
             RunEvent::StageStarted { stage, attempt } => {
-                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+                let bar =
+                    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
                 bar.set_style(spinner("{spinner} {prefix:<14} {elapsed:>5} {msg}"));
                 bar.set_prefix(numbered(*stage));
                 if *attempt > 1 {
@@ -101,8 +102,7 @@ impl Observer for Bars {
                 bar.set_position(*bytes);
             }
             RunEvent::StageFinished { record } => {
-                let bar =
-                    self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
                 if let Some(bar) = bar {
                     bar.finish_and_clear();
                 }

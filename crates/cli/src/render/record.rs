@@ -146,7 +146,11 @@ fn outcome(outcome: StageOutcome, going_on: bool) -> (&'static str, Style) {
 
 /// A short time with parts of a second: `0.12s`, `45s`, `1m 19s`.
 pub fn short(d: Duration) -> String {
-    if d < Duration::from_secs(10) { format!("{:.2}s", d.as_secs_f64()) } else { human::duration(d) }
+    if d < Duration::from_secs(10) {
+        format!("{:.2}s", d.as_secs_f64())
+    } else {
+        human::duration(d)
+    }
 }
 
 fn first_line(text: &str) -> String {

@@ -23,7 +23,7 @@ impl FakeFallback {
     /// An empty one.
     pub fn new(journal: &Arc<Journal>) -> Self {
         Self {
-            core: Core::new(journal, &["append", "replay", "pending"]),
+            core: Core::new(journal, &["append", "replay", "entries", "pending"]),
             entries: Mutex::default(),
             replaying: tokio::sync::Mutex::default(),
             unreadable: Mutex::default(),
@@ -67,7 +67,7 @@ impl FallbackWriter for FakeFallback {
             rejected: std::mem::take(&mut *locked(&self.unreadable)),
             ..ReplayReport::default()
         };
-        let waiting = self.entries();
+        let waiting = Self::entries(self);
         let mut left = Vec::new();
         for entry in &waiting {
             match sink.deliver(entry).await {
@@ -81,6 +81,11 @@ impl FallbackWriter for FakeFallback {
         // Only what was there at the beginning is replaced: what came meanwhile stays.
         locked(&self.entries).splice(..waiting.len(), left);
         Ok(report)
+    }
+
+    async fn entries(&self) -> Result<Vec<FallbackEntry>, Failure> {
+        self.core.call("entries", "fallback entries", None).await?;
+        Ok(Self::entries(self))
     }
 
     async fn pending(&self) -> Result<usize, Failure> {

@@ -27,7 +27,7 @@ injectable!(FakeCleanup);
 impl FakeCleanup {
     /// A cleanup of the projects under that folder.
     pub fn new(journal: &Arc<Journal>, base_dir: &Path) -> Self {
-        let core = Core::new(journal, &["cleanup", "remove_partials", "remove_file"]);
+        let core = Core::new(journal, &["cleanup", "remove_partials", "remove_file", "move_up"]);
         Self { core, base_dir: base_dir.to_owned() }
     }
 
@@ -99,6 +99,19 @@ impl LocalCleanup for FakeCleanup {
             }
             _ => Ok(()),
         }
+    }
+
+    async fn move_up(&self, from: &Path, to: &Path, root: &Path) -> Result<(), Failure> {
+        self.core.call("move_up", format!("move_up {}", to.display()), None).await?;
+        fs::rename(from, to).map_err(|e| {
+            let message = format!("{} cannot be moved: {e}", from.display());
+            Failure::new(ErrorCode::PathNotWritable, message)
+        })?;
+        let mut dir = from.parent();
+        while let Some(empty) = dir.filter(|d| *d != root && fs::remove_dir(d).is_ok()) {
+            dir = empty.parent();
+        }
+        Ok(())
     }
 }
 

@@ -92,8 +92,7 @@ impl Shared {
         self.enter(stage).await;
         self.observer.event(&RunEvent::StageStarted { stage, attempt: 1 });
         let failed_at = error.and_then(|e| e.stage).unwrap_or(stage);
-        let mut call =
-            self.hook_call(HookKind::Finally, command, failed_at, error.map(|e| e.code));
+        let mut call = self.hook_call(HookKind::Finally, command, failed_at, error.map(|e| e.code));
         if self.cancel.reason().is_some() {
             call.timeout = call.timeout.min(FINALLY_AFTER_INTERRUPT);
         }
@@ -157,10 +156,7 @@ impl Shared {
         let run = self.snapshot();
         let took = run.duration.unwrap_or_default();
         let heartbeat = match &run.error {
-            None => Heartbeat::Up {
-                message: format!("backup of {} succeeded", run.project),
-                took,
-            },
+            None => Heartbeat::Up { message: format!("backup of {} succeeded", run.project), took },
             Some(error) => {
                 let text = format!("{}: {}", error.code, error.message);
                 let message = text.chars().take(HEARTBEAT_TEXT).collect();

@@ -48,11 +48,7 @@ impl Shared {
         self.hook(HookKind::PostBackup, self.project.hooks.post_backup.as_deref()).await
     }
 
-    async fn hook(
-        &self,
-        kind: HookKind,
-        command: Option<&str>,
-    ) -> Result<Option<String>, Failure> {
+    async fn hook(&self, kind: HookKind, command: Option<&str>) -> Result<Option<String>, Failure> {
         let Some(command) = command else { return Ok(None) };
         let stage = if kind == HookKind::PreBackup { Stage::PreHook } else { Stage::PostHook };
         let call = self.hook_call(kind, command, stage, None);
@@ -377,8 +373,7 @@ impl Shared {
     pub(super) async fn cleanup(&self) -> Result<Option<String>, Failure> {
         let now = self.world.clock.now().to_zoned(self.world.settings.timezone.clone());
         let days = self.project.retention.local_days;
-        let report =
-            self.world.cleanup.cleanup(&self.project.name, days, now.datetime()).await?;
+        let report = self.world.cleanup.cleanup(&self.project.name, days, now.datetime()).await?;
         Ok(Some(format!(
             "{} old dumps removed, {} freed",
             report.removed.len(),

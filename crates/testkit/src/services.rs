@@ -1,0 +1,25 @@
+//! Real servers and repositories, private to one test: on free ports, in folders under `/tmp`, ended
+//! with the value that stands for them, also when the test panics. The machine's own are never used.
+//!
+//! A program that is not installed ends the test, with the Debian package to install: a test that
+//! skips itself proves nothing.
+
+mod child;
+mod http;
+mod postgres;
+mod restic;
+mod sshd;
+mod template;
+
+pub use http::{HttpReceiver, Reply, Request};
+pub use postgres::Postgres;
+pub use restic::Repository;
+pub use sshd::Sshd;
+
+use std::net::TcpListener;
+
+/// A TCP port of 127.0.0.1 on which nothing listens now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("the listener's address").port()
+}

@@ -1,0 +1,117 @@
+//! What adapter tests rely on when they start a private server.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use backupctl_testkit::services::{HttpReceiver, Postgres, Reply, Repository, Sshd};
+
+#[test]
+fn a_private_postgres_serves_stops_and_comes_back() {
+    let mut server = Postgres::start();
+    server.create_role("app", "it's a secret");
+    server.create_database("shop", "app");
+    server.psql_as("app", "shop", "CREATE TABLE t AS SELECT generate_series(1, 10) AS n");
+    assert_eq!(server.psql_in("shop", "SELECT count(*), max(n) FROM t"), "10|10");
+    server.stop();
+    assert!(!server.listens());
+    server.start_again();
+    assert_eq!(server.psql_in("shop", "SELECT count(*) FROM t"), "10");
+    server.kill();
+    assert!(!server.listens());
+}
+
+#[test]
+fn servers_end_with_their_values_and_do_not_share_data() {
+    let (port, data) = {
+        let first = Postgres::start();
+        let second = Postgres::start();
+        first.psql("CREATE TABLE only_here (n int)");
+        assert_eq!(
+            second.psql("SELECT count(*) FROM pg_tables WHERE tablename = 'only_here'"),
+            "0"
+        );
+        (first.port(), first.data_dir())
+    };
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_private_sshd_takes_a_restic_repository_over_sftp() {
+    let mut server = Sshd::start();
+    let repository = Repository::fresh_at(&server.root().join("one"), "open");
+    let ssh = |key: &std::path::Path, known_hosts: &std::path::Path| {
+        let command = format!(
+            "sftp.command=ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -i {} -p {} -o \
+             UserKnownHostsFile={} -o StrictHostKeyChecking=yes {}@127.0.0.1 -s sftp",
+            key.display(),
+            server.port(),
+            known_hosts.display(),
+            server.user()
+        );
+        let location = server.repository("one");
+        repository.try_restic(&["-r", &location, "-o", &command, "snapshots", "--json"])
+    };
+    let good = ssh(&server.key_path(), &server.known_hosts_path());
+    assert_eq!(good.as_deref().map(str::trim), Ok("[]"));
+    let refused = ssh(&server.wrong_key_path(), &server.known_hosts_path()).unwrap_err();
+    assert!(refused.contains("Permission denied"), "{refused}");
+    let unknown = ssh(&server.key_path(), &server.empty_known_hosts_path()).unwrap_err();
+    assert!(unknown.contains("Host key verification failed"), "{unknown}");
+    let changed = ssh(&server.key_path(), &server.wrong_known_hosts_path()).unwrap_err();
+    assert!(changed.contains("Host key verification failed"), "{changed}");
+    server.stop();
+    assert!(TcpStream::connect(("127.0.0.1", server.port())).is_err());
+}
+
+#[test]
+fn a_fresh_repository_is_empty_whatever_others_hold() {
+    let first = Repository::fresh("one");
+    first.restic(&["backup", "--host", "h", "/etc/hostname"]);
+    assert!(first.restic(&["snapshots", "--json"]).contains("/etc/hostname"));
+    let second = Repository::fresh("one");
+    assert_eq!(second.restic(&["snapshots", "--json"]).trim(), "[]");
+    let third = Repository::fresh("another");
+    assert_eq!(third.restic(&["snapshots", "--json"]).trim(), "[]");
+}
+
+fn send(receiver: &HttpReceiver, request: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", receiver.port())).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+#[test]
+fn the_receiver_keeps_requests_and_answers_as_told() {
+    let receiver = HttpReceiver::start();
+    receiver.reply_once(Reply::Status(503, "later".to_owned()));
+    receiver.reply_once(Reply::Close);
+    let post =
+        "POST /hook?a=1%202&b=x+y HTTP/1.1\r\nHost: h\r\nX-One: 1\r\nContent-Length: 4\r\n\r\nbody";
+    let answer = send(&receiver, post);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("later"), "{answer}");
+    assert_eq!(send(&receiver, "GET /gone HTTP/1.1\r\n\r\n"), "");
+    let chunked =
+        "POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    assert!(send(&receiver, chunked).starts_with("HTTP/1.1 200 "));
+    let requests = receiver.wait_for(3);
+    assert_eq!((requests[0].method.as_str(), requests[0].path()), ("POST", "/hook"));
+    assert_eq!(requests[0].query("a").as_deref(), Some("1 2"));
+    assert_eq!(requests[0].query("b").as_deref(), Some("x y"));
+    assert_eq!(requests[0].header("x-one"), Some("1"));
+    assert_eq!(requests[0].text(), "body");
+    assert_eq!(requests[2].text(), "abcde");
+}
+
+#[test]
+fn a_hanging_reply_ends_with_the_receiver() {
+    let receiver = HttpReceiver::start();
+    receiver.reply_always(Reply::Hang);
+    let mut stream = TcpStream::connect(("127.0.0.1", receiver.port())).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    receiver.wait_for(1);
+    drop(receiver);
+    assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
+}
