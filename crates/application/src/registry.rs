@@ -62,6 +62,9 @@ pub type NotifierRegistry = Registry<&'static str, Channel, dyn Notifier>;
 /// Monitors by kind: `uptime-kuma`, `healthchecks`.
 pub type MonitorRegistry = Registry<&'static str, Monitor, dyn HeartbeatMonitor>;
 
+/// A channel's kind and its notifier, or why there is none.
+pub type NamedNotifier = (&'static str, Result<Arc<dyn Notifier>, Failure>);
+
 /// Makes the storage of a project.
 pub type StorageFactory = Box<
     dyn Fn(&Project) -> Result<(Arc<dyn RemoteStorage>, Arc<dyn RepositoryAdmin>), Failure>
@@ -95,10 +98,7 @@ impl Registries {
     }
 
     /// The project's notifiers in the order of its channels, each with its kind.
-    pub fn notifiers(
-        &self,
-        p: &Project,
-    ) -> Vec<(&'static str, Result<Arc<dyn Notifier>, Failure>)> {
+    pub fn notifiers(&self, p: &Project) -> Vec<NamedNotifier> {
         p.notifications.iter().map(|c| (c.kind(), self.notifiers.make(c.kind(), p, c))).collect()
     }
 

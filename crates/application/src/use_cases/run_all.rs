@@ -128,7 +128,7 @@ pub fn invalid(project: &str, issues: &[ConfigIssue]) -> Failure {
 pub fn in_progress(project: &str, holder: LockHolder) -> Failure {
     let since = holder
         .started
-        .map_or_else(|| "an unknown time".to_owned(), |t| backupctl_domain::notice::stamp(t));
+        .map_or_else(|| "an unknown time".to_owned(), backupctl_domain::notice::stamp);
     let pid = holder.pid.map_or_else(|| "unknown".to_owned(), |p| p.to_string());
     Failure::new(
         ErrorCode::BackupInProgress,

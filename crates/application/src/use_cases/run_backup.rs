@@ -56,6 +56,11 @@ impl RunBackup {
         Self { world }
     }
 
+    /// [`RunBackup::execute`] as a future that borrows nothing, for a task of its own.
+    pub async fn execute_owned(self, request: RunRequest) -> Result<RunOutcome, Failure> {
+        self.execute(request).await
+    }
+
     /// Makes one run, from lock to unlock.
     ///
     /// An `Err` means that no run came about (the lock itself failed, or waiting for it was
@@ -154,10 +159,10 @@ impl Shared {
         let run = self.snapshot();
         // The record stands since step 10; this adds how the steps behind it went. When the audit
         // was down then, the fallback file has the record, and nothing is written twice.
-        if self.with(|a| a.audited) {
-            if let Err(failure) = self.world.audit.finish_run(&run).await {
-                warn!(run.id = %run.run_id, "last steps not recorded: {}", failure.message);
-            }
+        if self.with(|a| a.audited)
+            && let Err(failure) = self.world.audit.finish_run(&run).await
+        {
+            warn!(run.id = %run.run_id, "last steps not recorded: {}", failure.message);
         }
         run
     }

@@ -7,6 +7,8 @@ use backupctl_application::ports::Notifier;
 use backupctl_domain::{Failure, Notice};
 
 use super::faults::injectable;
+use tokio::sync::watch;
+
 use super::{Core, Journal, locked};
 
 /// A [`Notifier`]. Operations: `notify`, `check`.
@@ -14,6 +16,7 @@ pub struct FakeNotifier {
     core: Core,
     channel: &'static str,
     notices: Mutex<Vec<Notice>>,
+    count: watch::Sender<usize>,
 }
 
 injectable!(FakeNotifier);
@@ -21,12 +24,22 @@ injectable!(FakeNotifier);
 impl FakeNotifier {
     /// A channel of that kind, e.g. `webhook`.
     pub fn new(journal: &Arc<Journal>, channel: &'static str) -> Self {
-        Self { core: Core::new(journal, &["notify", "check"]), channel, notices: Mutex::default() }
+        Self {
+            core: Core::new(journal, &["notify", "check"]),
+            channel,
+            notices: Mutex::default(),
+            count: watch::Sender::new(0),
+        }
     }
 
     /// What was delivered, in order.
     pub fn notices(&self) -> Vec<Notice> {
         locked(&self.notices).clone()
+    }
+
+    /// Waits until at least so many were delivered.
+    pub async fn received(&self, count: usize) {
+        let _ = self.count.subscribe().wait_for(|n| *n >= count).await;
     }
 
     /// The events of what was delivered, e.g. `backup_started`.
@@ -41,6 +54,7 @@ impl Notifier for FakeNotifier {
         let event = format!("notify {} {}", notice.kind.event(), self.channel);
         self.core.call("notify", event, None).await?;
         locked(&self.notices).push(notice.clone());
+        self.count.send_modify(|n| *n += 1);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backupctl_domain::{
-    ErrorCode, Failure, Notice, RunError, RunStatus, Stage, StageOutcome, StageRecord, plan,
+    ErrorCode, Failure, Notice, RunError, Stage, StageOutcome, StageRecord, plan,
 };
 use tracing::{info, warn};
 
@@ -14,7 +14,7 @@ use crate::ports::{Heartbeat, HookKind};
 use crate::use_cases::deliver;
 
 /// How long `hooks.finally` may take when the run was told to stop: somebody waits for its end.
-const FINALLY_AFTER_INTERRUPT: Duration = Duration::from_secs(60);
+const FINALLY_AFTER_INTERRUPT: Duration = Duration::from_mins(1);
 
 /// A heartbeat's text is kept to this many characters.
 const HEARTBEAT_TEXT: usize = 200;
@@ -30,16 +30,16 @@ impl Shared {
         let now = self.world.clock.now();
         self.with(|a| a.run.finish(now, error));
         let run = self.snapshot();
-        match run.status {
-            RunStatus::Success => info!(
+        if let Some(error) = &run.error {
+            tracing::error!(
+                run.id = %run.run_id, project = %run.project, error.code = %error.code,
+                "backup failed: {}", error.message
+            );
+        } else {
+            info!(
                 run.id = %run.run_id, project = %run.project,
                 duration_ms = run.duration.unwrap_or_default().as_millis(), "backup succeeded"
-            ),
-            _ => tracing::error!(
-                run.id = %run.run_id, project = %run.project,
-                error.code = %run.error.as_ref().map_or("", |e| e.code.as_str()),
-                "backup failed: {}", run.error.as_ref().map_or("", |e| e.message.as_str())
-            ),
+            );
         }
 
         self.audit().await;

@@ -47,7 +47,7 @@ pub(super) struct Active {
     pub(super) encrypted: Option<EncryptedFile>,
     /// What Sync has to store, and how far it has got.
     pub(super) parts: Option<Vec<Part>>,
-    /// Whether PreHook was reached, so that `hooks.finally` is due.
+    /// Whether `PreHook` was reached, so that `hooks.finally` is due.
     pub(super) hooks_begun: bool,
     /// Whether step 10 reached the audit.
     pub(super) audited: bool,
@@ -56,7 +56,7 @@ pub(super) struct Active {
 /// One snapshot on its way.
 #[derive(Clone)]
 pub(super) struct Part {
-    pub(super) part: SyncPart,
+    pub(super) content: SyncPart,
     pub(super) stored: Option<StoredSnapshot>,
     pub(super) proven: bool,
 }
@@ -240,10 +240,8 @@ impl Shared {
                 "progress not recorded: {}", failure.message
             );
         }
-        if let Some(limit) = self.project.timeout {
-            if self.elapsed(now) > limit {
-                self.tell_timeout(limit).await;
-            }
+        if let Some(limit) = self.project.timeout.filter(|limit| self.elapsed(now) > *limit) {
+            self.tell_timeout(limit).await;
         }
     }
 

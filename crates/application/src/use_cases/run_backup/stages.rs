@@ -210,7 +210,8 @@ impl Shared {
             };
             let mode = self.project.restic.snapshot_mode;
             let parts = sync_parts(&self.project.name, mode, dump, &assets)?;
-            let parts = parts.into_iter().map(|part| Part { part, stored: None, proven: false });
+            let parts =
+                parts.into_iter().map(|content| Part { content, stored: None, proven: false });
             self.with(|a| a.parts = Some(parts.collect()));
         }
         let count = self.with(|a| a.parts.as_ref().map_or(0, Vec::len));
@@ -225,7 +226,7 @@ impl Shared {
 
     /// Stores and proves one part; what an earlier attempt has done of it stands.
     async fn sync_part(&self, storage: &dyn RemoteStorage, index: usize) -> Result<(), Failure> {
-        let Some(Part { part, stored, proven }) =
+        let Some(Part { content: part, stored, proven }) =
             self.with(|a| a.parts.as_ref().and_then(|p| p.get(index)).cloned())
         else {
             return Err(Failure::internal("a part of the snapshot is gone"));

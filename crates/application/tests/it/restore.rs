@@ -1,0 +1,105 @@
+//! Restores: which snapshots, which files, what is proven of them.
+
+use backupctl_application::use_cases::{Only, Restore, RestoreOptions, RestoreOutcome};
+use backupctl_domain::{ErrorCode, Failure, Project};
+use backupctl_testkit::{TestBench, project};
+
+use super::run;
+
+fn options(bench: &TestBench) -> RestoreOptions {
+    RestoreOptions {
+        snapshot: None,
+        target: bench.work.join("back"),
+        only: None,
+        decompress: false,
+        force: false,
+    }
+}
+
+async fn restore(
+    bench: &TestBench,
+    project: &Project,
+    options: &RestoreOptions,
+) -> Result<RestoreOutcome, Failure> {
+    let ctx = Restore::context(project, bench.cancel.clone());
+    Restore::new(&bench.world(), project, ctx).execute(options).await
+}
+
+/// A project with a real asset folder, backed up once.
+async fn backed_up(bench: &TestBench, separate: bool) -> Project {
+    let files = bench.work.dir("files");
+    std::fs::write(files.join("a.txt"), "a").unwrap();
+    bench.disk.set_dir(&files);
+    let shop = project("shop").assets([files]);
+    let shop = if separate { shop.separate() } else { shop }.build();
+    run(bench, &shop).await;
+    shop
+}
+
+#[tokio::test]
+async fn the_dump_stands_at_the_top_and_is_proven_assets_keep_their_paths() {
+    for separate in [false, true] {
+        let bench = TestBench::new();
+        let shop = backed_up(&bench, separate).await;
+        let outcome = restore(&bench, &shop, &options(&bench)).await.unwrap();
+
+        let dump = outcome.dump.unwrap();
+        assert_eq!(dump.parent(), Some(bench.work.join("back").as_path()));
+        assert!(dump.exists() && outcome.checksum_proven);
+        let asset = shop.assets.paths[0].join("a.txt");
+        let back = bench.work.join("back").join(asset.strip_prefix("/").unwrap());
+        assert_eq!(std::fs::read_to_string(back).unwrap(), "a");
+        assert_eq!(outcome.snapshots.len(), if separate { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn only_one_part_is_restored_when_asked_for() {
+    for separate in [false, true] {
+        let bench = TestBench::new();
+        let shop = backed_up(&bench, separate).await;
+        let db = RestoreOptions { only: Some(Only::Db), ..options(&bench) };
+        let outcome = restore(&bench, &shop, &db).await.unwrap();
+        assert_eq!((outcome.files, outcome.dump.is_some()), (1, true));
+
+        let target = bench.work.join("files-back");
+        let assets = RestoreOptions { only: Some(Only::Assets), target, ..options(&bench) };
+        let outcome = restore(&bench, &shop, &assets).await.unwrap();
+        assert_eq!((outcome.files, outcome.dump), (1, None));
+    }
+}
+
+#[tokio::test]
+async fn a_filled_target_is_refused_without_force() {
+    let bench = TestBench::new();
+    let shop = backed_up(&bench, false).await;
+    bench.disk.set_dir(bench.work.join("back"));
+    let refused = restore(&bench, &shop, &options(&bench)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::PathNotWritable);
+    assert!(refused.remedy.contains("--force"));
+    assert!(!bench.journal.has("restore"));
+    let forced = RestoreOptions { force: true, ..options(&bench) };
+    restore(&bench, &shop, &forced).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dump_that_is_not_the_recorded_one_is_refused() {
+    let bench = TestBench::new();
+    let shop = backed_up(&bench, false).await;
+    let mut record = bench.audit.runs().pop().unwrap();
+    record.dump.as_mut().unwrap().checksum = "blake3:0".to_owned();
+    bench.audit.seed(record);
+    let refused = restore(&bench, &shop, &options(&bench)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ChecksumMismatch);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said() {
+    let bench = TestBench::new();
+    let shop = backed_up(&bench, false).await;
+    let wrong = RestoreOptions { snapshot: Some("ffffffff".to_owned()), ..options(&bench) };
+    assert_eq!(restore(&bench, &shop, &wrong).await.unwrap_err().code, ErrorCode::SnapshotNotFound);
+    let other = project("other").build();
+    let none = restore(&bench, &other, &options(&bench)).await.unwrap_err();
+    assert_eq!(none.code, ErrorCode::SnapshotNotFound);
+}
