@@ -78,9 +78,13 @@ impl Report {
             ("age", "--version"),
         ] {
             let text = shell::read(shell::hermetic(tool).arg(arg))?;
-            let first = text.lines().next().unwrap_or_default().trim_matches(['*', ' ']);
-            let named = first.to_lowercase().contains(tool);
-            tools.push(if named { first.to_owned() } else { format!("{tool} {first}") });
+            let number =
+                |word: &&str| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit());
+            let version = text
+                .split_whitespace()
+                .map(|word| word.trim_matches(['v', ',', '*', '(', ')']))
+                .find(number);
+            tools.push(format!("{tool} {}", version.unwrap_or("of unknown version")));
         }
         Ok(Self {
             quick,
@@ -149,7 +153,9 @@ impl Report {
                 Some(false) => "**missed**",
                 None => "",
             };
-            let (title, value, unit) = (&figure.title, shown(figure.value), figure.unit);
+            // A bar would end the cell, even in a code span.
+            let title = figure.title.replace('|', "\\|");
+            let (value, unit) = (shown(figure.value), figure.unit);
             // Writing to a string cannot fail.
             let _ = writeln!(text, "| {title} | {value} {unit} | {goal} | {met} |");
         }
