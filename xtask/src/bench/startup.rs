@@ -1,6 +1,5 @@
 //! How long a look at the records takes when there are many.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -48,54 +47,31 @@ pub(super) fn measure(world: &World, size: &Size, report: &mut Report) -> Result
 }
 
 /// Copies the one record of an audit database until there are `total`, an hour apart, each with an
-/// id of its own. Works on any table that holds the id, so that it need not know the columns.
+/// id of its own.
 fn multiply(audit: &Path, id: &str, total: u32) -> Result<()> {
-    let simple = id.replace('-', "");
-    let mut sql = format!(
-        "pragma busy_timeout = 5000; begin;
-        create temp table made(n integer primary key, hex text);
-        with recursive c(n) as (select 1 union all select n + 1 from c where n < {})
-        insert into made select n, lower(hex(randomblob(16))) from c;\n",
-        total - 1
+    let sql = format!(
+        "pragma busy_timeout = 5000;
+        with recursive
+            counted(n) as (select 1 union all select n + 1 from counted where n < {copies}),
+            random(n, hex) as materialized
+                (select n, lower(hex(randomblob(16))) from counted),
+            made(n, id) as materialized
+                (select n, substr(hex, 1, 8) || '-' || substr(hex, 9, 4) || '-4' ||
+                    substr(hex, 14, 3) || '-a' || substr(hex, 18, 3) || '-' || substr(hex, 21)
+                 from random),
+            one as (select *, finished_at - started_at as took from backup_runs
+                    where run_id = '{id}'),
+            moved as (select *, started_at - n * 3600000 as start from one, made)
+        insert into backup_runs(run_id, project, trigger, status, stage, started_at, finished_at,
+            error_code, version, record)
+        select id, project, trigger, status, stage, start, start + took, error_code, version,
+            json_set(record, '$.run_id', id,
+                '$.started_at', strftime('%Y-%m-%dT%H:%M:%fZ', start / 1000.0, 'unixepoch'),
+                '$.finished_at',
+                strftime('%Y-%m-%dT%H:%M:%fZ', (start + took) / 1000.0, 'unixepoch'))
+        from moved;",
+        copies = total - 1
     );
-    let dashed = "substr(hex,1,8)||'-'||substr(hex,9,4)||'-'||substr(hex,13,4)||'-'||\
-                  substr(hex,17,4)||'-'||substr(hex,21)";
-    let tables = sqlite(audit, "select name from sqlite_master where type = 'table'")?;
-    let mut copied = 0;
-    for table in tables.lines().filter(|t| !t.starts_with("sqlite_")) {
-        let columns = sqlite(audit, &format!("select name from pragma_table_info('{table}')"))?;
-        let holds = |column: &str| {
-            format!(
-                "(lower(hex({column})) = '{simple}' or instr({column}, '{id}') > 0 \
-                 or instr({column}, '{simple}') > 0)"
-            )
-        };
-        let any = columns.lines().map(holds).collect::<Vec<_>>().join(" or ");
-        if sqlite(audit, &format!("select count(*) from \"{table}\" where {any}"))?.trim() == "0" {
-            continue;
-        }
-        let mut values = Vec::new();
-        for column in columns.lines() {
-            values.push(format!(
-                "case
-                when typeof({column}) = 'blob' and lower(hex({column})) = '{simple}' then unhex_(hex)
-                when typeof({column}) = 'text' then
-                    replace(replace({column}, '{id}', {dashed}), '{simple}', hex)
-                when '{column}' like '%_at%' and typeof({column}) = 'integer' then
-                    {column} - n * 3600000
-                else {column} end"
-            ));
-        }
-        // Only newer SQLite has `unhex`; random bytes are as good an id.
-        let values = values.join(",\n").replace("unhex_(hex)", "randomblob(16)");
-        writeln!(
-            sql,
-            "insert into \"{table}\" select {values} from \"{table}\", made where {any};"
-        )?;
-        copied += 1;
-    }
-    ensure!(copied > 0, "no table of {} holds run {id}", audit.display());
-    sql.push_str("commit;");
     sqlite(audit, &sql)?;
     Ok(())
 }
