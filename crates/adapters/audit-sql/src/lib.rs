@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backupctl_application::ports::{AuditLog, Clock, RunQuery};
-use backupctl_domain::{BackupRun, Failure, Redactor, RunId, RunStatus, Stage};
+use backupctl_domain::{BackupRun, Failure, RunId, RunStatus, Stage};
 use jiff::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
@@ -41,7 +41,6 @@ const REST: Duration = Duration::from_secs(10);
 pub struct SqlAudit {
     target: Target,
     clock: Arc<dyn Clock>,
-    redactor: Arc<Redactor>,
     state: Mutex<State>,
 }
 
@@ -57,13 +56,9 @@ impl SqlAudit {
     /// # Errors
     ///
     /// `INVALID_CONFIG` for any other URL. Whether the database answers is not looked at.
-    pub fn connect(
-        url: &str,
-        clock: Arc<dyn Clock>,
-        redactor: Arc<Redactor>,
-    ) -> Result<Self, Failure> {
+    pub fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
         let target = Target::parse(url)?;
-        Ok(Self { target, clock, redactor, state: Mutex::new(State::Untried) })
+        Ok(Self { target, clock, state: Mutex::new(State::Untried) })
     }
 
     /// Creates the database where it is embedded and not there yet, and brings its schema up to
@@ -96,14 +91,14 @@ impl SqlAudit {
             match self.database(create).await? {
                 Some(db) => match work(db).await {
                     Ok(value) => Ok(value),
-                    Err(e) => Err(self.down(self.target.unavailable(&e, &self.redactor))),
+                    Err(e) => Err(self.down(self.target.unavailable(&e))),
                 },
                 None => Ok(absent),
             }
         };
         tokio::time::timeout(CALL_LIMIT, whole).await.unwrap_or_else(|_| {
             let reason = format!("no answer within {} s", CALL_LIMIT.as_secs());
-            Err(self.down(self.target.unavailable(&reason, &self.redactor)))
+            Err(self.down(self.target.unavailable(&reason)))
         })
     }
 
@@ -127,7 +122,7 @@ impl SqlAudit {
             }
             Ok(None) => Ok(None),
             Err(e) => {
-                let failure = self.target.unavailable(&e, &self.redactor);
+                let failure = self.target.unavailable(&e);
                 *state = State::Down { since: self.clock.now(), failure: failure.clone() };
                 Err(failure)
             }

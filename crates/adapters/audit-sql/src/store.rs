@@ -56,6 +56,7 @@ const LATEST: &str = "\
 /// Which database, by its URL.
 pub(crate) struct Target {
     shown: String,
+    redactor: Redactor,
     kind: Kind,
 }
 
@@ -111,7 +112,8 @@ impl Target {
                 .synchronous(SqliteSynchronous::Full)
                 .disable_statement_logging();
             let shown = format!("sqlite://{}", path.display());
-            Ok(Self { shown, kind: Kind::Sqlite { path, options: Box::new(options) } })
+            let kind = Kind::Sqlite { path, options: Box::new(options) };
+            Ok(Self { shown, redactor: Redactor::default(), kind })
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| wrong("is not a valid postgres URL"))?
@@ -124,7 +126,8 @@ impl Target {
                 options.get_port(),
                 options.get_database().unwrap_or_default()
             );
-            Ok(Self { shown, kind: Kind::Postgres(Box::new(options)) })
+            let redactor = Redactor::new(password(url));
+            Ok(Self { shown, redactor, kind: Kind::Postgres(Box::new(options)) })
         } else {
             Err(wrong("is neither a sqlite nor a postgres URL"))
         }
@@ -136,8 +139,8 @@ impl Target {
     }
 
     /// The failure of a call.
-    pub(crate) fn unavailable(&self, reason: &impl Display, redactor: &Redactor) -> Failure {
-        let reason = redactor.redact(&reason.to_string());
+    pub(crate) fn unavailable(&self, reason: &impl Display) -> Failure {
+        let reason = self.redactor.redact(&reason.to_string());
         let message = format!("the audit database {} failed: {}", self.shown, reason.trim());
         let remedy = match &self.kind {
             Kind::Sqlite { path, .. } => format!(
@@ -174,6 +177,12 @@ impl Target {
             Kind::Postgres(options) => open_postgres(options).await.map(Some),
         }
     }
+}
+
+/// The password as the URL holds it.
+fn password(url: &str) -> Option<String> {
+    let (user, _) = url.split_once("://")?.1.rsplit_once('@')?;
+    Some(user.split_once(':')?.1.to_owned())
 }
 
 /// The newest run of each project and its newest success.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use backupctl_adapter_audit_sql::SqlAudit;
 use backupctl_application::ports::{AuditLog, RunQuery};
-use backupctl_domain::{ErrorCode, Redactor, RunStatus, Stage};
+use backupctl_domain::{ErrorCode, RunStatus, Stage};
 use tempfile::TempDir;
 
 use crate::clock::HeldClock;
@@ -21,8 +21,7 @@ use crate::contract::{audit_log_contract, finished, started};
 use crate::postgres::PrivatePostgres;
 
 fn open(url: &str, clock: &Arc<HeldClock>) -> Arc<SqlAudit> {
-    let redactor = Arc::new(Redactor::default());
-    Arc::new(SqlAudit::connect(url, clock.clone(), redactor).unwrap())
+    Arc::new(SqlAudit::connect(url, clock.clone()).unwrap())
 }
 
 fn sqlite_url(dir: &Path) -> String {
@@ -191,8 +190,7 @@ async fn an_embedded_database_that_cannot_be_used_names_its_place() {
 #[tokio::test]
 async fn a_url_of_another_kind_is_refused_without_showing_it() {
     for url in ["mysql://bob:secretpw@h/x", "postgres://bob:secretpw@h:port/x", "sqlite::memory:"] {
-        let redactor = Arc::new(Redactor::default());
-        let failure = SqlAudit::connect(url, HeldClock::new(), redactor).err().unwrap();
+        let failure = SqlAudit::connect(url, HeldClock::new()).err().unwrap();
         assert_eq!(failure.code, ErrorCode::InvalidConfig, "{url}");
         assert!(!failure.message.contains("secretpw"), "{failure}");
     }
