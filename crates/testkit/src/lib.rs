@@ -5,12 +5,14 @@
 //! private servers for the adapters' tests.
 
 #![expect(
+    clippy::unwrap_used,
     clippy::expect_used,
     reason = "used by tests alone, where a broken assumption is to end the test"
 )]
 
 pub mod bench;
 pub mod builders;
+pub mod contracts;
 pub mod fakes;
 pub mod services;
 pub mod workdir;

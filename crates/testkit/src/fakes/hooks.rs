@@ -1,9 +1,10 @@
 //! Hooks that only say what they would have run.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use backupctl_application::context::StageContext;
+use backupctl_application::context::{StageContext, interrupted};
 use backupctl_application::ports::{HookCall, HookExecutor, HookKind, HookOutput};
 use backupctl_domain::{ErrorCode, Failure};
 
@@ -12,8 +13,10 @@ use super::{Core, Journal, locked};
 
 /// A [`HookExecutor`]. Operations: `pre_backup`, `post_backup`, `finally`.
 ///
-/// Of the shell it knows `echo WORDS`, whose words are the tail, `exit N`, and `sleep …`, which
-/// hangs until its timeout; anything else succeeds in silence.
+/// Of the shell it knows `echo WORDS`, whose words are the tail, with `$NAME` from the call's
+/// environment; `exit N`; and `sleep N`, which is over the timeout at once if it would be, hangs
+/// until it is cancelled from 10 s on, and takes no time otherwise. Anything else succeeds in
+/// silence.
 pub struct FakeHooks {
     core: Core,
     calls: Mutex<Vec<HookCall>>,
@@ -51,7 +54,11 @@ impl HookExecutor for FakeHooks {
             let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
             match word {
                 "echo" => {
-                    tail.push_str(&ctx.redactor.redact(rest.trim_matches(['\'', '"'])));
+                    let mut text = rest.trim_end_matches(">&2").trim().to_owned();
+                    for (name, value) in &call.env {
+                        text = text.replace(&format!("${name}"), value);
+                    }
+                    tail.push_str(&ctx.redactor.redact(text.trim_matches(['\'', '"'])));
                     tail.push('\n');
                 }
                 "exit" if rest.trim() != "0" => {
@@ -63,11 +70,17 @@ impl HookExecutor for FakeHooks {
                 }
                 "exit" => break,
                 "sleep" => {
-                    return Err(Failure::new(
-                        ErrorCode::HookTimeout,
-                        format!("{key} did not end within {} s", call.timeout.as_secs()),
-                    )
-                    .with_detail(tail));
+                    let asleep = Duration::from_secs(rest.trim().parse().unwrap_or_default());
+                    if asleep >= call.timeout {
+                        return Err(Failure::new(
+                            ErrorCode::HookTimeout,
+                            format!("{key} did not end within {} s", call.timeout.as_secs()),
+                        )
+                        .with_detail(tail));
+                    }
+                    if asleep >= Duration::from_secs(10) {
+                        return Err(interrupted(ctx.cancel.cancelled().await));
+                    }
                 }
                 _ => {}
             }

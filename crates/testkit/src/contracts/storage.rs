@@ -1,0 +1,251 @@
+//! Snapshots: stored, proven, found again, thinned out, restored; and nobody else's touched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use backupctl_application::ports::{
+    RemoteStorage, RepositoryAdmin, RestoreRequest, StoreRequest, StoredSnapshot,
+};
+use backupctl_domain::project::SnapshotMode;
+use backupctl_domain::retention::KeepPolicy;
+use backupctl_domain::sync::{SyncPart, sync_parts};
+use backupctl_domain::{ErrorCode, ProjectName, SnapshotId, Stage};
+use jiff::{Timestamp, ToSpan};
+
+use super::{assert_fails, cancelled, context};
+use crate::builders::{at, name};
+
+/// One project's view of the repository.
+type View = (Arc<dyn RemoteStorage>, Arc<dyn RepositoryAdmin>);
+
+/// Holds an empty repository to its promises. `make` gives a project's view of it, `dir` is an empty
+/// folder for sources and targets.
+pub async fn remote_storage(make: impl Fn(&ProjectName) -> View, dir: &Path) {
+    let (ours, theirs) = (name("ours"), name("theirs"));
+    let (storage, admin) = make(&ours);
+    let sources = Sources::new(dir);
+    a_repository_knows_itself(&*admin, &ours).await;
+
+    // Somebody else's snapshot, older than anything of ours.
+    let (their_storage, _) = make(&theirs);
+    let part = sources.parts(&theirs, SnapshotMode::Combined, "0").remove(0);
+    let other = store(&*their_storage, &part, None, at("2025-01-01T00:00:00Z")).await;
+
+    let first = what_is_stored_is_proven(&*storage, &ours, &sources).await;
+    unchanged_assets_are_not_read_again(&*storage, &ours, &sources, &first).await;
+    files_come_back(&*storage, &sources, &first, dir).await;
+    a_call_that_is_stopped_stores_nothing(&*storage, &ours, &sources).await;
+    retention_really_removes(&*storage, &ours, &sources).await;
+    one_snapshot_is_forgotten(&*storage, &*admin).await;
+
+    let left = their_storage.snapshots(&context(Stage::Sync)).await.unwrap();
+    assert_eq!(left.len(), 1, "another project's snapshots are not ours to remove");
+    assert!(left[0].id.matches(&other.info.id));
+    assert!(!storage.unlock_stale(&context(Stage::Sync)).await.unwrap(), "no lock is stale");
+}
+
+struct Sources {
+    assets: Vec<PathBuf>,
+    dumps: PathBuf,
+}
+
+impl Sources {
+    fn new(dir: &Path) -> Self {
+        let assets = vec![dir.join("files"), dir.join("comma, and space")];
+        let dumps = dir.join("dumps");
+        for (n, folder) in assets.iter().chain([&dumps]).enumerate() {
+            fs::create_dir_all(folder.join("below")).unwrap();
+            fs::write(folder.join("one.txt"), format!("one of {n}")).unwrap();
+            fs::write(folder.join("below/two.txt"), format!("two of {n}")).unwrap();
+        }
+        Self { assets, dumps }
+    }
+
+    /// A dump of its own for each run, since its name carries the time.
+    fn dump(&self, run: &str) -> (PathBuf, u64) {
+        let path = self.dumps.join(format!("ours_backup_{run}.dump"));
+        let content = format!("dump of run {run}");
+        fs::write(&path, &content).unwrap();
+        (path, content.len() as u64)
+    }
+
+    fn parts(&self, project: &ProjectName, mode: SnapshotMode, run: &str) -> Vec<SyncPart> {
+        sync_parts(project, mode, Some(self.dump(run)), &self.assets).unwrap()
+    }
+}
+
+async fn store(
+    storage: &dyn RemoteStorage,
+    part: &SyncPart,
+    parent: Option<SnapshotId>,
+    time: Timestamp,
+) -> StoredSnapshot {
+    let request = StoreRequest { part: part.clone(), exclude: Vec::new(), parent, time };
+    let stored = storage.store(&request, &context(Stage::Sync)).await.unwrap();
+    assert_eq!(stored.info.tags, part.tag_texts());
+    assert_eq!(stored.unread, Vec::<String>::new());
+    stored
+}
+
+async fn a_repository_knows_itself(admin: &dyn RepositoryAdmin, project: &ProjectName) {
+    let ctx = context(Stage::Sync);
+    assert!(!admin.check_tool().await.unwrap().is_empty());
+    assert_eq!(admin.project(), project);
+    let info = admin.check(&ctx).await.unwrap();
+    assert!(!info.id.is_empty() && !info.tool.is_empty() && !info.location.is_empty(), "{info:?}");
+    let (again, made) = admin.init(&ctx).await.unwrap();
+    assert!(!made, "a repository that is there is left alone");
+    assert_eq!(again.id, info.id);
+}
+
+async fn what_is_stored_is_proven(
+    storage: &dyn RemoteStorage,
+    project: &ProjectName,
+    sources: &Sources,
+) -> StoredSnapshot {
+    let ctx = context(Stage::Sync);
+    assert!(storage.snapshots(&ctx).await.unwrap().is_empty(), "others' snapshots are not shown");
+    let part = sources.parts(project, SnapshotMode::Combined, "1").remove(0);
+    let time = at("2026-03-01T00:00:05Z");
+    let stored = store(storage, &part, None, time).await;
+    assert_eq!(stored.info.files_new, 5, "two assets of two files each, and the dump");
+    assert_eq!((stored.info.files_changed, stored.info.files_unmodified), (0, 0));
+    assert_eq!(stored.files_total, 5);
+    assert!(stored.info.bytes_added > 0);
+    storage.prove(&stored, &part, &ctx).await.unwrap();
+
+    let mut wrong_size = part.clone();
+    wrong_size.dump = part.dump.clone().map(|(path, bytes)| (path, bytes + 1));
+    let mut no_dump = part.clone();
+    no_dump.dump = Some(sources.dump("never-stored"));
+    let mut no_asset = part.clone();
+    no_asset.assets.push(sources.dumps.join("below"));
+    for (what, lie) in [("size", wrong_size), ("dump", no_dump), ("asset", no_asset)] {
+        let proof = storage.prove(&stored, &lie, &ctx).await;
+        assert_fails(proof, ErrorCode::SnapshotUnproven, &format!("the wrong {what}"));
+    }
+    let mut nowhere = stored.clone();
+    nowhere.info.id = SnapshotId::new("deadbeef".repeat(8)).unwrap();
+    let proof = storage.prove(&nowhere, &part, &ctx).await;
+    assert_fails(proof, ErrorCode::SnapshotUnproven, "a snapshot that is not there");
+
+    let found = storage.snapshots(&ctx).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].id.matches(&stored.info.id));
+    assert_eq!((found[0].time, &found[0].tags), (time, &stored.info.tags));
+    let mut paths: Vec<&Path> = found[0].paths.iter().map(PathBuf::as_path).collect();
+    let mut expected = part.paths();
+    paths.sort();
+    expected.sort();
+    assert_eq!(paths, expected);
+    stored
+}
+
+async fn unchanged_assets_are_not_read_again(
+    storage: &dyn RemoteStorage,
+    project: &ProjectName,
+    sources: &Sources,
+    first: &StoredSnapshot,
+) {
+    let part = sources.parts(project, SnapshotMode::Combined, "2").remove(0);
+    let parent = Some(first.info.id.clone());
+    let second = store(storage, &part, parent, at("2026-03-02T00:00:05Z")).await;
+    assert_eq!(second.info.files_unmodified, 4, "{:?}", second.info);
+    assert_eq!((second.info.files_new, second.info.files_changed), (1, 0), "the new dump alone");
+    let ids: Vec<SnapshotId> =
+        storage.snapshots(&context(Stage::Sync)).await.unwrap().into_iter().map(|s| s.id).collect();
+    assert_eq!(ids.len(), 2);
+    assert!(ids[0].matches(&second.info.id) && ids[1].matches(&first.info.id), "newest first");
+}
+
+async fn files_come_back(
+    storage: &dyn RemoteStorage,
+    sources: &Sources,
+    stored: &StoredSnapshot,
+    dir: &Path,
+) {
+    let ctx = context(Stage::Sync);
+    let restore = |target: &str, include: Vec<PathBuf>| {
+        let target = dir.join(target);
+        fs::create_dir(&target).unwrap();
+        RestoreRequest { snapshot: stored.info.id.clone(), target, include }
+    };
+    let below = |target: &Path, path: &Path| target.join(path.strip_prefix("/").unwrap());
+
+    let all = restore("all", Vec::new());
+    let report = storage.restore(&all, &ctx).await.unwrap();
+    assert_eq!(report.files, 5);
+    let asset = sources.assets[1].join("below/two.txt");
+    let restored = fs::read_to_string(below(&all.target, &asset)).unwrap();
+    assert_eq!(restored, "two of 1");
+
+    let (dump, bytes) = sources.dump("1");
+    let only = restore("only", vec![dump.clone()]);
+    let report = storage.restore(&only, &ctx).await.unwrap();
+    assert_eq!((report.files, report.bytes), (1, bytes));
+    assert_eq!(fs::read(below(&only.target, &dump)).unwrap(), fs::read(&dump).unwrap());
+    assert!(!below(&only.target, &asset).exists());
+
+    let nothing = restore("nothing", vec![PathBuf::from("/no/such/path")]);
+    let failed = storage.restore(&nothing, &ctx).await;
+    assert_fails(failed, ErrorCode::SnapshotNotFound, "a restore that brings nothing");
+    let snapshot = SnapshotId::new("deadbeef").unwrap();
+    let failed = storage.restore(&RestoreRequest { snapshot, ..nothing }, &ctx).await;
+    assert_fails(failed, ErrorCode::SnapshotNotFound, "a snapshot that is not there");
+}
+
+async fn a_call_that_is_stopped_stores_nothing(
+    storage: &dyn RemoteStorage,
+    project: &ProjectName,
+    sources: &Sources,
+) {
+    let before = storage.snapshots(&context(Stage::Sync)).await.unwrap();
+    let part = sources.parts(project, SnapshotMode::Combined, "stopped").remove(0);
+    let time = at("2026-03-02T12:00:05Z");
+    let request = StoreRequest { part, exclude: Vec::new(), parent: None, time };
+    let stopped = storage.store(&request, &cancelled(Stage::Sync)).await;
+    assert_fails(stopped, ErrorCode::Interrupted, "a cancelled store");
+    assert_eq!(storage.snapshots(&context(Stage::Sync)).await.unwrap(), before);
+}
+
+async fn retention_really_removes(
+    storage: &dyn RemoteStorage,
+    project: &ProjectName,
+    sources: &Sources,
+) {
+    let ctx = context(Stage::Prune);
+    // Two combined ones are there. Three runs in separate mode make three of each of three tag sets.
+    for day in 3..6 {
+        let time = at("2026-03-01T00:00:05Z") + (24 * (day - 1)).hours();
+        for part in sources.parts(project, SnapshotMode::Separate, &day.to_string()) {
+            store(storage, &part, None, time).await;
+        }
+    }
+    let count = |snapshots: &[backupctl_application::ports::Snapshot], tag: &str| {
+        snapshots.iter().filter(|s| s.tags.iter().any(|t| t.starts_with(tag))).count()
+    };
+    let keep = KeepPolicy { last: 2, ..KeepPolicy::default() };
+    let report = storage.prune(&keep, &ctx).await.unwrap();
+    let left = storage.snapshots(&ctx).await.unwrap();
+    assert_eq!(count(&left, "backupctl:combined"), 2);
+    assert_eq!(count(&left, "backupctl:db"), 2, "grouped by tags, not by the dump's path");
+    assert_eq!(count(&left, "backupctl:assets:"), 4);
+    assert_eq!((report.removed.len(), report.kept), (3, 8));
+    let oldest_kept = left.iter().filter(|s| count(std::slice::from_ref(s), "backupctl:db") == 1);
+    let days: Vec<String> = oldest_kept.map(|s| s.time.strftime("%d").to_string()).collect();
+    assert_eq!(days, ["05", "04"], "the newest stay");
+
+    let daily = KeepPolicy { daily: 7, ..KeepPolicy::default() };
+    let report = storage.prune(&daily, &ctx).await.unwrap();
+    assert_eq!((report.removed.len(), report.kept), (0, 8), "nothing is beyond seven days");
+}
+
+async fn one_snapshot_is_forgotten(storage: &dyn RemoteStorage, admin: &dyn RepositoryAdmin) {
+    let ctx = context(Stage::Prune);
+    let before = storage.snapshots(&ctx).await.unwrap();
+    admin.forget(&before[0].id, &ctx).await.unwrap();
+    assert_eq!(storage.snapshots(&ctx).await.unwrap(), before[1..]);
+    let gone = admin.forget(&before[0].id, &ctx).await;
+    assert_fails(gone, ErrorCode::SnapshotNotFound, "a snapshot that is gone");
+}

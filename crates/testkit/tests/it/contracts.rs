@@ -1,0 +1,115 @@
+//! What the application is tested with keeps the promises that it relies on.
+
+use std::sync::Arc;
+
+use backupctl_domain::project::Engine;
+use backupctl_domain::{ErrorCode, Failure};
+use backupctl_testkit::builders::project;
+use backupctl_testkit::fakes::{FakeMonitor, FakeNotifier, Inject};
+use backupctl_testkit::{TestBench, contracts};
+
+#[tokio::test]
+async fn audit_log() {
+    contracts::audit_log(TestBench::new().audit).await;
+}
+
+#[tokio::test]
+async fn backup_lock() {
+    let bench = TestBench::new();
+    contracts::backup_lock(|| bench.lock.clone()).await;
+}
+
+#[tokio::test]
+async fn fallback_writer() {
+    let bench = TestBench::new();
+    contracts::fallback_writer(|| bench.fallback.clone()).await;
+}
+
+#[tokio::test]
+async fn hook_executor() {
+    contracts::hook_executor(TestBench::new().hooks).await;
+}
+
+#[tokio::test]
+async fn notifier() {
+    let bench = TestBench::new();
+    let refusing = Arc::new(FakeNotifier::new(&bench.journal, "webhook"));
+    refusing.fail_always("notify", Failure::new(ErrorCode::NotifyFailed, "status 500"));
+    let good = bench.webhook.clone();
+    contracts::notifier(good, refusing, || bench.webhook.notices().len()).await;
+}
+
+#[tokio::test]
+async fn heartbeat_monitor() {
+    let bench = TestBench::new();
+    let refusing = Arc::new(FakeMonitor::new(&bench.journal));
+    refusing.fail_always("send", Failure::new(ErrorCode::HeartbeatFailed, "status 500"));
+    let good = bench.monitor.clone();
+    let received = || bench.monitor.heartbeats().len() - 1;
+    contracts::heartbeat_monitor(good, refusing, received).await;
+}
+
+#[tokio::test]
+async fn dump_encryptor() {
+    let bench = TestBench::new();
+    let dir = bench.work.dir("contract");
+    contracts::dump_encryptor(Arc::new(bench.encryptor.clone()), &dir, "age").await;
+}
+
+#[tokio::test]
+async fn local_cleanup() {
+    let bench = TestBench::new();
+    contracts::local_cleanup(bench.cleanup.clone(), &bench.base_dir()).await;
+}
+
+#[tokio::test]
+async fn unpacker() {
+    let bench = TestBench::new();
+    let (dir, plain) = (bench.work.dir("contract"), b"packed in name only".to_vec());
+    let packed = [("zst", plain.clone()), ("gz", plain.clone())];
+    contracts::unpacker(bench.unpacker.clone(), &dir, &plain, &packed).await;
+}
+
+#[tokio::test]
+async fn disk() {
+    let bench = TestBench::new();
+    contracts::disk(bench.disk.clone(), &bench.work.dir("contract")).await;
+}
+
+#[tokio::test]
+async fn clock() {
+    contracts::clock(TestBench::new().clock).await;
+}
+
+#[tokio::test]
+async fn config_loader() {
+    let bench = TestBench::new();
+    bench.config.set_projects([project("web").build(), project("api").build()]);
+    contracts::config_loader(bench.config.clone(), &["web", "api"]).await;
+}
+
+#[tokio::test]
+async fn key_manager() {
+    let bench = TestBench::new();
+    bench.keys.add_file("/keys/team.asc", &["AAAA", "BBBB"]);
+    contracts::key_manager(bench.keys.clone(), "/keys/team.asc".as_ref(), &["AAAA", "BBBB"]).await;
+}
+
+#[tokio::test]
+async fn database_dumper() {
+    for engine in Engine::ALL {
+        let bench = TestBench::new();
+        let dumper = Arc::new(bench.dumper.with_engine(engine));
+        contracts::database_dumper(dumper, engine, &bench.work.dir("contract")).await;
+    }
+}
+
+#[tokio::test]
+async fn remote_storage() {
+    let bench = TestBench::new();
+    let view = |project: &_| {
+        let storage = bench.repository.of(project);
+        (storage.clone() as Arc<_>, storage as Arc<_>)
+    };
+    contracts::remote_storage(view, &bench.work.dir("contract")).await;
+}
