@@ -1,0 +1,169 @@
+//! The repository itself: is it there, is it the same one, make it, forget one snapshot.
+//!
+//! An unmounted disk looks like a repository that was never made, and a repository made in the
+//! empty mount point would take every backup until the disk comes back. So a location that held a
+//! repository is never initialised again, and another repository there is refused.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use backupctl_application::context::{Cancel, StageContext};
+use backupctl_application::ports::{RemoteStorage, RepositoryAdmin, RepositoryInfo};
+use backupctl_domain::{ErrorCode, Failure, ProjectName, Redactor, SnapshotId, Stage};
+
+use crate::command::args;
+use crate::failure::Op;
+use crate::parse::text;
+use crate::{Restic, Version};
+
+/// How much of a short answer is read.
+const ANSWER_LIMIT: u64 = 64 * 1024;
+
+#[async_trait]
+impl RepositoryAdmin for Restic {
+    async fn check_tool(&self) -> Result<String, Failure> {
+        let redactor = Arc::new(Redactor::default());
+        let ctx = StageContext::new(Stage::Sync, Cancel::new(), redactor);
+        self.version(&ctx).await.map(|version| version.to_string())
+    }
+
+    async fn check(&self, ctx: &StageContext) -> Result<RepositoryInfo, Failure> {
+        let args = args!["cat", "config", "--no-lock"];
+        let ran = self.exec(Op::CatConfig, args, ctx, answer).await?;
+        let id = text::config_id(&ran.value).ok_or_else(|| {
+            Failure::new(
+                ErrorCode::RepoCorrupt,
+                format!("the configuration of repository {} names no id", self.location()),
+            )
+        })?;
+        self.same_as_before(&id)?;
+        self.memory.update(|known| known.id = Some(id.clone()));
+        Ok(self.info(id, ran.version))
+    }
+
+    async fn init(&self, ctx: &StageContext) -> Result<(RepositoryInfo, bool), Failure> {
+        match self.check(ctx).await {
+            Ok(info) => Ok((info, false)),
+            Err(failure)
+                if failure.code == ErrorCode::RepoNotInitialized && !self.held_one_before() =>
+            {
+                self.create(ctx).await?;
+                Ok((self.check(ctx).await?, true))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn forget(&self, snapshot: &SnapshotId, ctx: &StageContext) -> Result<(), Failure> {
+        // restic passes over an unknown id with status 0, and would take another project's.
+        let mine = self.snapshots(ctx).await?;
+        let Some(found) = mine.into_iter().find(|listed| listed.id.matches(snapshot)) else {
+            let project = self.project();
+            return Err(Failure::new(
+                ErrorCode::SnapshotNotFound,
+                format!("project {project} has no snapshot {snapshot} in {}", self.location()),
+            )
+            .with_remedy(format!("list them with `backupctl snapshots {project}`")));
+        };
+        let args = args!["forget", "--prune", found.id.as_str()];
+        let done = match Self::forget(self, args.clone(), ctx).await {
+            Err(failure) if self.may_unlock(&failure, ctx).await => {
+                Self::forget(self, args, ctx).await
+            }
+            done => done,
+        };
+        done?;
+        let left = self.snapshots(ctx).await?;
+        if left.iter().any(|listed| listed.id == found.id) {
+            return Err(crate::failure::not_deleted(self.location(), "it is still there"));
+        }
+        Ok(())
+    }
+
+    fn cache_dir(&self) -> Option<&Path> {
+        self.cache_dir.as_deref()
+    }
+
+    fn project(&self) -> &ProjectName {
+        &self.settings.project
+    }
+}
+
+impl Restic {
+    /// Creates the repository, unless the location held one before.
+    pub(crate) async fn create(&self, ctx: &StageContext) -> Result<(), Failure> {
+        if self.held_one_before() {
+            return Err(self.missing(Failure::new(
+                ErrorCode::RepoNotInitialized,
+                format!("there is no repository at {}", self.location()),
+            )));
+        }
+        let ran = self.exec(Op::Init, args!["init", "--json"], ctx, answer).await?;
+        let id = text::created_id(&String::from_utf8_lossy(&ran.value));
+        self.memory.update(|known| {
+            known.id = id;
+            known.fresh = true;
+            known.bytes = Some(0);
+        });
+        Ok(())
+    }
+
+    /// A missing repository, told more of where one was there before.
+    pub(crate) fn missing(&self, failure: Failure) -> Failure {
+        if !self.held_one_before() {
+            return failure;
+        }
+        let message = format!("{}; one was there before", failure.message);
+        let detail = failure.detail.clone();
+        Failure::new(failure.code, message).with_detail(detail).with_remedy(format!(
+            "mount the disk or correct restic.repository; if the repository is really gone and a \
+             new one is wanted, remove {} and run `backupctl init`",
+            self.memory.file().display()
+        ))
+    }
+
+    fn held_one_before(&self) -> bool {
+        self.memory.read().is_some()
+    }
+
+    fn same_as_before(&self, id: &str) -> Result<(), Failure> {
+        let known = self.memory.read().and_then(|known| known.id);
+        match known {
+            Some(known) if !id.starts_with(&known) => Err(Failure::new(
+                ErrorCode::RepoNotInitialized,
+                format!(
+                    "another repository than before is at {}: {} instead of {}",
+                    self.location(),
+                    short(id),
+                    short(&known)
+                ),
+            )
+            .with_remedy(format!(
+                "mount the right disk or correct restic.repository; to accept this one, remove {} \
+                 and run `backupctl init`",
+                self.memory.file().display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn info(&self, id: String, version: Version) -> RepositoryInfo {
+        RepositoryInfo {
+            id,
+            tool: format!("restic {version}"),
+            location: self.location().to_owned(),
+        }
+    }
+}
+
+fn short(id: &str) -> &str {
+    id.get(..10).unwrap_or(id)
+}
+
+fn answer(stdout: &mut (dyn std::io::Read + Send)) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut answer = Vec::new();
+    stdout.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
+    Ok(answer)
+}
