@@ -7,7 +7,7 @@ use std::time::Duration;
 use backupctl_application::context::{Interrupt, interrupted};
 use backupctl_domain::{ErrorCode, Failure};
 
-use crate::Output;
+use crate::output::{Output, last_lines};
 use crate::program;
 
 /// Lines of a program's stderr that a failure carries.
@@ -60,7 +60,7 @@ impl ProcessError {
             }
             Self::Interrupted(why) => interrupted(why),
             Self::TimedOut { stderr, .. } => {
-                Failure::new(on_timeout, message).with_detail(last_lines(&stderr))
+                Failure::new(on_timeout, message).with_detail(last_lines(&stderr, DETAIL_LINES))
             }
             Self::Start { program, source } => {
                 if source.kind() == io::ErrorKind::PermissionDenied {
@@ -72,7 +72,7 @@ impl ProcessError {
                 }
             }
             Self::Pipe(error, output) => {
-                let detail = output.map(|o| last_lines(&o.stderr)).unwrap_or_default();
+                let detail = output.map(|o| o.last_lines(DETAIL_LINES)).unwrap_or_default();
                 Failure::new(code_of(&error), message).with_detail(detail)
             }
         }
@@ -95,9 +95,4 @@ fn code_of(error: &io::Error) -> ErrorCode {
         Kind::PermissionDenied | Kind::ReadOnlyFilesystem => ErrorCode::PathNotWritable,
         _ => ErrorCode::Internal,
     }
-}
-
-fn last_lines(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr.lines().filter(|l| !l.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(DETAIL_LINES)..].join("\n")
 }

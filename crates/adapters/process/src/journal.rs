@@ -18,6 +18,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 /// How long an orphan may take to end after SIGINT.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 
+/// Where the programs of a project's runs are noted: `.children` in the project's folder. Given to
+/// [`Tool::journal`](crate::Tool::journal) and [`end_orphans`].
+#[must_use]
+pub fn journal_in(project_dir: &Path) -> PathBuf {
+    project_dir.join(".children")
+}
+
 /// The note of one running program, taken back when dropped.
 pub(crate) struct Entry {
     path: PathBuf,

@@ -16,7 +16,7 @@ mod tests;
 mod tool;
 
 pub use error::{ProcessError, failure_from_io};
-pub use journal::end_orphans;
-pub use output::Output;
+pub use journal::{end_orphans, journal_in};
+pub use output::{Output, last_lines};
 pub use program::find_program;
 pub use tool::{EndSignal, Tool};

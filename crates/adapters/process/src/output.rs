@@ -34,8 +34,13 @@ impl Output {
 
     /// The last `count` lines of stderr that are not blank.
     pub fn last_lines(&self, count: usize) -> String {
-        let lines: Vec<&str> =
-            self.stderr.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
-        lines[lines.len().saturating_sub(count)..].join("\n")
+        last_lines(&self.stderr, count)
     }
+}
+
+/// The last `count` lines of a text that are not blank.
+#[must_use]
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -12,7 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::mpsc;
 
-use crate::{EndSignal, ProcessError, Tool, end_orphans, failure_from_io, find_program};
+use crate::{
+    EndSignal, ProcessError, Tool, end_orphans, failure_from_io, find_program, journal_in,
+};
 
 fn ctx() -> StageContext {
     let redactor = Redactor::new(["hunter2".to_owned()]);
@@ -333,7 +335,7 @@ async fn journal_while_running(
     dir: &Path,
     script: &str,
 ) -> (String, tokio::task::JoinHandle<Result<crate::Output, ProcessError>>) {
-    let journal = dir.join(".children");
+    let journal = journal_in(dir);
     let tool = sh(script).journal(&journal);
     let (sender, mut lines) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {
@@ -351,7 +353,7 @@ async fn the_journal_names_a_program_while_it_runs() {
     let (text, task) = journal_while_running(dir.path(), "echo x; sleep 0.1").await;
     assert_eq!(text.lines().count(), 1);
     task.await.unwrap().unwrap();
-    assert!(!dir.path().join(".children").exists());
+    assert!(!journal_in(dir.path()).exists());
 }
 
 #[tokio::test]
