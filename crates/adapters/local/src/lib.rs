@@ -1,1 +1,22 @@
 //! Locks, cleanup, fallback file, hooks, disks and the clock of this machine.
+//!
+//! The ports that need nothing but a file system, a shell and the system's clock.
+
+mod blocking;
+mod children;
+mod cleanup;
+mod clock;
+mod disk;
+mod fallback;
+mod hooks;
+mod kernel_lock;
+mod lock;
+mod mounts;
+
+pub use children::Children;
+pub use cleanup::ProjectFiles;
+pub use clock::SystemClock;
+pub use disk::SystemDisk;
+pub use fallback::FallbackFile;
+pub use hooks::ShellHooks;
+pub use lock::FileLock;
