@@ -1,6 +1,6 @@
 //! A running program: started in its own process group, waited for, ended with its group.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use backupctl_application::context::{Cancel, Interrupt};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -170,8 +172,10 @@ impl Child {
     }
 
     fn signal(&self, signal: Signal) {
-        // The group is gone already: fine.
-        let _ = kill_process_group(self.leader, signal);
+        // Without a group it is gone already, or setsid has not made it yet.
+        if kill_process_group(self.leader, signal).is_err() {
+            let _ = kill_process(self.leader, signal);
+        }
     }
 }
 
@@ -203,10 +207,24 @@ async fn elapsed(limit: Option<Duration>) {
 
 /// The program with its surroundings, as duct starts it.
 fn expression(tool: &Tool, file: &OsStr, pipes: Pipes) -> io::Result<duct::Expression> {
-    let mut expression = duct::cmd(file, &tool.args).before_spawn(|command| {
-        command.process_group(0);
-        Ok(())
-    });
+    // Whether the program is there is left to the system: it says so better than setsid would.
+    let setsid = if tool.new_session && find_in(file, None).is_some() {
+        find_in("setsid".as_ref(), None)
+    } else {
+        None
+    };
+    let mut expression = match setsid {
+        // It becomes the program under the same number, which is then that of the new group too. As
+        // the leader of a group it would have to fork first.
+        Some(setsid) => {
+            let args = tool.args.iter().map(OsString::as_os_str);
+            duct::cmd(setsid, std::iter::once(file).chain(args))
+        }
+        None => duct::cmd(file, &tool.args).before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        }),
+    };
     // duct applies the outermost first: of two values of a variable the later one is to hold, and
     // any of them over what is kept from the inherited ones.
     for (key, value) in tool.env.iter().rev() {

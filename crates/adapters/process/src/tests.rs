@@ -388,3 +388,17 @@ fn failed_file_operations_get_the_code_of_their_cause() {
         assert!(failure.message.starts_with("cannot write /srv/x: "), "{}", failure.message);
     }
 }
+
+#[tokio::test]
+async fn a_session_of_its_own_has_no_terminal_and_ends_like_any_group() {
+    let stat = Tool::new("cat").arg("/proc/self/stat").new_session().run(&ctx()).await.unwrap();
+    let text = String::from_utf8(stat.stdout).unwrap();
+    let fields: Vec<&str> = text.split(' ').collect();
+    // Number, group, session, terminal.
+    assert!(fields[0] == fields[4] && fields[0] == fields[5] && fields[6] == "0", "{text}");
+
+    let slow = Tool::new("sleep").arg("60").new_session().timeout(Some(Duration::from_millis(50)));
+    assert!(matches!(slow.run(&ctx()).await, Err(ProcessError::TimedOut { .. })));
+    let missing = Tool::new("/no/such/program").new_session().run(&ctx()).await;
+    assert!(matches!(missing, Err(ProcessError::Missing { .. })));
+}

@@ -27,6 +27,7 @@ pub struct Tool {
     pub(crate) capture_limit: usize,
     pub(crate) join_output: bool,
     pub(crate) journal: Option<PathBuf>,
+    pub(crate) new_session: bool,
 }
 
 impl Tool {
@@ -44,6 +45,7 @@ impl Tool {
             capture_limit: 64 * 1024,
             join_output: false,
             journal: None,
+            new_session: false,
         }
     }
 
@@ -117,6 +119,15 @@ impl Tool {
     #[must_use]
     pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
         self.journal = Some(path.into());
+        self
+    }
+
+    /// Runs it in a session of its own, away from this process's terminal: for a program that makes
+    /// itself the terminal's foreground, whose Ctrl-C would then reach nobody else. By `setsid`;
+    /// where that is not there, it runs as without.
+    #[must_use]
+    pub fn new_session(mut self) -> Self {
+        self.new_session = true;
         self
     }
 

@@ -141,6 +141,10 @@ impl Restic {
         for key in call.env_remove.iter().filter(|key| *key != "RESTIC_PROGRESS_FPS") {
             tool = tool.env_remove(key);
         }
+        if self.location.starts_programs() && has_terminal() {
+            // 0.14 makes its ssh the terminal's foreground, and leaves the terminal to itself.
+            tool = tool.new_session();
+        }
         if let Some(journal) = &self.settings.journal {
             tool = tool.journal(journal);
         }
@@ -264,6 +268,11 @@ impl Restic {
         .with_remedy(format!("check that {} is reachable and mounted", self.location()))
         .with_detail(stderr)
     }
+}
+
+/// Whether this process has a terminal to lose.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 /// An extended option as restic's `-o` takes it: a row of CSV, where a comma begins another option.

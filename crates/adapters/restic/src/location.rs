@@ -67,6 +67,11 @@ impl Location {
         }
     }
 
+    /// Whether restic starts another program to reach it: ssh or rclone.
+    pub(crate) fn starts_programs(&self) -> bool {
+        matches!(self.kind, Kind::Sftp(_)) || self.text.starts_with("rclone:")
+    }
+
     /// The address of one that is reached by sftp.
     pub(crate) fn sftp(&self) -> Option<&SftpAddress> {
         match &self.kind {
