@@ -9,7 +9,7 @@ use backupctl_adapters::application::ports::ConfigLoader;
 use backupctl_adapters::application::use_cases::{RunBackup, RunOutcome, RunRequest};
 use backupctl_adapters::config::{Environment, FileConfig};
 use backupctl_adapters::domain::{RunStatus, Stage, Trigger};
-use backupctl_adapters::{defaults, local};
+use backupctl_adapters::defaults;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,8 +36,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let entry = loaded.projects.into_iter().next().ok_or("no project")?;
     let project = entry.project.map_err(|issues| issues[0].message.clone())?;
     let project = config.resolve_secrets(project).await?;
-    local::prepare_base_dir(&global.base_dir)?;
     let world = Arc::new(defaults::world(&global, defaults::identity())?);
+    world.disk.ensure_dir(&global.base_dir, false).await?;
     let request = RunRequest {
         project: project.clone(),
         trigger: Trigger::Manual,

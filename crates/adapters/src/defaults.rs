@@ -1,31 +1,29 @@
 //! The adapters as the released binary wires them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use backupctl_application::ports::{Clock, Disk, GlobalSettings, RemoteStorage, RepositoryAdmin};
+use backupctl_application::ports::{Clock, Disk, DumpEncryptor, GlobalSettings, RemoteStorage, RepositoryAdmin};
 use backupctl_application::registry::{
     DumperRegistry, EncryptorRegistry, MonitorRegistry, NotifierRegistry, Registries,
     StorageFactory,
 };
 use backupctl_application::{Identity, Settings, World};
 use backupctl_domain::project::{Channel, Database, EncryptionType, Engine, Monitor};
-use backupctl_domain::{Failure, Project, ProjectName};
+use backupctl_domain::{Failure, Project};
 
 use crate::age::AgeEncryptor;
 use crate::audit_sql::SqlAudit;
 use crate::dump::{FileUnpacker, PostgresDumper, SqliteDumper};
 use crate::local::{
-    FileCleanup, FileFallback, FileJournal, FileLock, ShellHooks, SystemClock, SystemDisk,
+    Children, FallbackFile, FileLock, ProjectFiles, ShellHooks, SystemClock, SystemDisk,
 };
+use crate::process::journal_in;
 use crate::notify::{Healthchecks, UptimeKuma, Webhook};
 use crate::restic::{Restic, ResticSettings};
 
 /// The folder below `base_dir` in which adapters remember things between runs.
 const STATE_DIR: &str = ".state";
-
-/// The file in a project's folder that names its running programs.
-const CHILD_JOURNAL: &str = ".children";
 
 /// The version that goes into records.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -54,17 +52,18 @@ pub fn settings(global: &GlobalSettings) -> Settings {
 /// Every port, wired for these settings. The audit's URL must be resolved. Touches nothing yet: each
 /// adapter opens what it needs at its first call.
 pub fn world(global: &GlobalSettings, identity: Identity) -> Result<World, Failure> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let disk: Arc<dyn Disk> = Arc::new(SystemDisk::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let audit = Arc::new(audit(global)?);
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
     let base = &global.base_dir;
     Ok(World {
         lock: Arc::new(FileLock::new(base.clone(), Arc::clone(&clock))),
-        audit: Arc::new(SqlAudit::connect(global.audit_url.expose()?, Arc::clone(&clock))?),
-        fallback: Arc::new(FileFallback::new(base, Arc::clone(&clock))),
+        audit,
+        fallback: Arc::new(FallbackFile::new(base, Arc::clone(&clock))),
         hooks: Arc::new(ShellHooks::new(base.clone())),
-        cleanup: Arc::new(FileCleanup::new(base.clone())),
-        unpacker: Arc::new(FileUnpacker::new()),
-        children: Arc::new(FileJournal::new(base.clone())),
+        cleanup: Arc::new(ProjectFiles::new(base.clone())),
+        unpacker: Arc::new(FileUnpacker),
+        children: Arc::new(Children::new(base.clone())),
         registries: registries(base, &identity, &clock),
         settings: settings(global),
         disk,
@@ -73,12 +72,20 @@ pub fn world(global: &GlobalSettings, identity: Identity) -> Result<World, Failu
     })
 }
 
+/// The audit of these settings; its URL must be resolved.
+pub fn audit(global: &GlobalSettings) -> Result<SqlAudit, Failure> {
+    SqlAudit::connect(global.audit_url.expose()?, Arc::new(SystemClock))
+}
+
 /// Every adapter that this build has, by the name that a configuration gives it.
 pub fn registries(base_dir: &Path, identity: &Identity, clock: &Arc<dyn Clock>) -> Registries {
     Registries {
         dumpers: dumpers(base_dir),
         encryptors: EncryptorRegistry::new("encryption.type")
-            .with(EncryptionType::Age, |_, encryption| Ok(AgeEncryptor::new(encryption)?)),
+            .with(EncryptionType::Age, |_, encryption| {
+                let encryptor: Arc<dyn DumpEncryptor> = AgeEncryptor::new(encryption)?;
+                Ok(encryptor)
+            }),
         notifiers: notifiers(clock),
         monitors: monitors(),
         storage: storage(base_dir, identity),
@@ -89,13 +96,14 @@ fn dumpers(base_dir: &Path) -> DumperRegistry {
     let (pg, lite) = (base_dir.to_owned(), base_dir.to_owned());
     DumperRegistry::new("database.type")
         .with(Engine::Postgres, move |project, ()| {
-            let journal = child_journal(&pg, &project.name);
             let runtime = pg.join(project.name.as_str());
-            Ok(Arc::new(PostgresDumper::new(database(project)?, runtime, Some(journal))?))
+            let journal = journal_in(&runtime);
+            Ok(Arc::new(PostgresDumper::new(database(project)?, runtime, Some(journal))))
         })
         .with(Engine::Sqlite, move |project, ()| {
-            let _ = &lite;
-            Ok(Arc::new(SqliteDumper::new(database(project)?)?))
+            let runtime = lite.join(project.name.as_str());
+            let journal = journal_in(&runtime);
+            Ok(Arc::new(SqliteDumper::new(database(project)?, runtime, Some(journal))))
         })
 }
 
@@ -136,16 +144,11 @@ fn storage(base_dir: &Path, identity: &Identity) -> StorageFactory {
             project: project.name.clone(),
             host: host.clone(),
             state_dir: base_dir.join(STATE_DIR),
-            journal: Some(child_journal(&base_dir, &project.name)),
+            journal: Some(journal_in(&base_dir.join(project.name.as_str()))),
             base_cache_dir: None,
         })?;
         let remote: Arc<dyn RemoteStorage> = restic.clone();
         let admin: Arc<dyn RepositoryAdmin> = restic;
         Ok((remote, admin))
     })
-}
-
-/// Where a project's running programs are noted.
-pub fn child_journal(base_dir: &Path, project: &ProjectName) -> PathBuf {
-    base_dir.join(project.as_str()).join(CHILD_JOURNAL)
 }

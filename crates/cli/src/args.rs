@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
                   configuration\n  backupctl run NAME --dry-run   check everything, touch \
                   nothing\n  backupctl run NAME          back up"
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
@@ -33,7 +33,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// The configuration file [default: $BACKUPCTL_CONFIG, ./backupctl.yml, ./config/projects.yml,
     /// $XDG_CONFIG_HOME/backupctl/backupctl.yml, /etc/backupctl/backupctl.yml]
     #[arg(long, global = true, value_name = "PATH")]
@@ -54,7 +54,7 @@ pub struct Global {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Write a starter configuration, or create what a configuration needs
     #[command(
         long_about = "Without a configuration: writes a commented starter configuration and a \
@@ -168,7 +168,7 @@ pub enum Command {
 
 /// `run`.
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// The project
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     pub project: Option<String>,
@@ -188,7 +188,7 @@ pub struct RunArgs {
 
 /// `restore`.
 #[derive(Debug, Args)]
-pub struct RestoreArgs {
+pub(crate) struct RestoreArgs {
     /// The project
     pub project: String,
     /// A snapshot's id or its beginning, or `latest`
@@ -211,7 +211,7 @@ pub struct RestoreArgs {
 
 /// A part of a backup.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum OnlyArg {
+pub(crate) enum OnlyArg {
     /// The database's dump.
     Db,
     /// The asset paths.
@@ -220,7 +220,7 @@ pub enum OnlyArg {
 
 /// `config`.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Check the whole configuration and tell every error at once
     #[command(after_help = "Example:\n  backupctl config validate")]
     Validate,

@@ -1,12 +1,12 @@
 //! One file a command.
 
-pub mod config;
-pub mod explain;
-pub mod generate;
-pub mod init;
-pub mod logs;
-pub mod recover;
-pub mod restore;
-pub mod run;
-pub mod snapshots;
-pub mod status;
+pub(crate) mod config;
+pub(crate) mod explain;
+pub(crate) mod generate;
+pub(crate) mod init;
+pub(crate) mod logs;
+pub(crate) mod recover;
+pub(crate) mod restore;
+pub(crate) mod run;
+pub(crate) mod snapshots;
+pub(crate) mod status;

@@ -6,18 +6,18 @@ use serde_json::json;
 use crate::render::Out;
 
 /// Exit statuses (spec: cli.md).
-pub mod status {
+pub(crate) mod status {
     /// Success.
-    pub const SUCCESS: u8 = 0;
+    pub(crate) const SUCCESS: u8 = 0;
     /// Failure.
-    pub const FAILURE: u8 = 1;
+    pub(crate) const FAILURE: u8 = 1;
     /// Configuration error, unknown project, bad usage.
-    pub const USAGE: u8 = 3;
+    pub(crate) const USAGE: u8 = 3;
 }
 
 /// Why a command ends badly.
 #[derive(Debug)]
-pub struct CommandError {
+pub(crate) struct CommandError {
     /// What went wrong.
     pub failure: Failure,
     /// The stage of a run, where it was one.
@@ -37,20 +37,20 @@ impl From<Failure> for CommandError {
 
 impl CommandError {
     /// Ends with this status; the command has told all there is to tell.
-    pub fn silent(exit: u8) -> Self {
+    pub(crate) fn silent(exit: u8) -> Self {
         let failure = Failure::new(ErrorCode::Internal, "");
         Self { failure, stage: None, exit, silent: true }
     }
 
     /// The same error with another exit status.
     #[must_use]
-    pub fn with_exit(mut self, exit: u8) -> Self {
+    pub(crate) fn with_exit(mut self, exit: u8) -> Self {
         self.exit = exit;
         self
     }
 
     /// Tells the error: one JSON document on stdout, or lines on stderr.
-    pub fn tell(&self, out: &Out) {
+    pub(crate) fn tell(&self, out: &Out) {
         if self.silent {
             return;
         }
@@ -69,4 +69,4 @@ impl CommandError {
 }
 
 /// What a command returns: its exit status, or why it ends badly.
-pub type CommandResult = Result<u8, CommandError>;
+pub(crate) type CommandResult = Result<u8, CommandError>;

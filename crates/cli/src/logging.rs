@@ -11,7 +11,7 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 use crate::args::Global;
 
 /// Writes what is left of the logs when dropped.
-pub struct Guard {
+pub(crate) struct Guard {
     _file: Option<WorkerGuard>,
 }
 
@@ -22,7 +22,7 @@ const KEPT_FILES: usize = 30;
 ///
 /// stderr shows errors and warnings' worth only with `-v` (info) and `-vv` (debug): what a command
 /// has to say it says itself. The files of `log.dir` get `log.level`.
-pub fn start(args: &Global, settings: Option<&LogSettings>) -> Result<Guard, Failure> {
+pub(crate) fn start(args: &Global, settings: Option<&LogSettings>) -> Result<Guard, Failure> {
     let level = match args.verbose {
         0 => "off",
         1 => "info,sqlx=warn,sea_orm=warn,sea_orm_migration=warn",

@@ -1,8 +1,8 @@
 //! Output: results on stdout, messages on stderr, colour and progress on a terminal only.
 
-pub mod progress;
-pub mod record;
-pub mod table;
+pub(crate) mod progress;
+pub(crate) mod record;
+pub(crate) mod table;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -11,26 +11,26 @@ use backupctl_adapters::domain::ErrorCode;
 use serde::Serialize;
 
 /// Good news.
-pub const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 /// Bad news.
-pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Something to look at.
-pub const WARN: Style = AnsiColor::Yellow.on_default();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
 /// Of less weight.
-pub const DIM: Style = Style::new().dimmed();
+pub(crate) const DIM: Style = Style::new().dimmed();
 /// A heading.
-pub const BOLD: Style = Style::new().bold();
+pub(crate) const BOLD: Style = Style::new().bold();
 
 /// Where a command writes to.
 #[derive(Debug, Clone)]
-pub struct Out {
+pub(crate) struct Out {
     json: bool,
     quiet: bool,
 }
 
 impl Out {
     /// Sets up output for a process.
-    pub fn new(json: bool, quiet: bool, no_color: bool) -> Self {
+    pub(crate) fn new(json: bool, quiet: bool, no_color: bool) -> Self {
         if no_color {
             anstream::ColorChoice::Never.write_global();
         }
@@ -38,34 +38,34 @@ impl Out {
     }
 
     /// Whether results are JSON.
-    pub const fn is_json(&self) -> bool {
+    pub(crate) const fn is_json(&self) -> bool {
         self.json
     }
 
     /// Whether only results and errors are wanted.
-    pub const fn is_quiet(&self) -> bool {
+    pub(crate) const fn is_quiet(&self) -> bool {
         self.quiet
     }
 
     /// Whether messages go to a terminal.
-    pub fn stderr_is_terminal(&self) -> bool {
+    pub(crate) fn stderr_is_terminal(&self) -> bool {
         io::stderr().is_terminal()
     }
 
     /// A line of the result.
-    pub fn line(&self, text: impl AsRef<str>) {
+    pub(crate) fn line(&self, text: impl AsRef<str>) {
         let mut stdout = anstream::stdout().lock();
         give_up_on_closed_pipe(writeln!(stdout, "{}", text.as_ref()));
     }
 
     /// A part of the result as it is.
-    pub fn raw(&self, bytes: &[u8]) {
+    pub(crate) fn raw(&self, bytes: &[u8]) {
         let mut stdout = io::stdout().lock();
         give_up_on_closed_pipe(stdout.write_all(bytes).and_then(|()| stdout.flush()));
     }
 
     /// The result as one JSON document.
-    pub fn json(&self, value: &impl Serialize) {
+    pub(crate) fn json(&self, value: &impl Serialize) {
         let text = serde_json::to_string_pretty(value).unwrap_or_else(|e| {
             format!("{{\"error\":{{\"code\":\"INTERNAL\",\"message\":\"{e}\"}}}}")
         });
@@ -73,12 +73,12 @@ impl Out {
     }
 
     /// One JSON event on a line of its own.
-    pub fn json_line(&self, value: &serde_json::Value) {
+    pub(crate) fn json_line(&self, value: &serde_json::Value) {
         self.line(value.to_string());
     }
 
     /// A message for people, left out with `--quiet`.
-    pub fn note(&self, text: impl AsRef<str>) {
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
             let mut stderr = anstream::stderr().lock();
             let _ = writeln!(stderr, "{}", text.as_ref());
@@ -86,13 +86,13 @@ impl Out {
     }
 
     /// A warning, shown also with `--quiet`.
-    pub fn warn(&self, text: impl AsRef<str>) {
+    pub(crate) fn warn(&self, text: impl AsRef<str>) {
         let mut stderr = anstream::stderr().lock();
         let _ = writeln!(stderr, "{WARN}warning:{WARN:#} {}", text.as_ref());
     }
 
     /// An error with its code and remedy.
-    pub fn error(&self, code: ErrorCode, message: &str, remedy: &str) {
+    pub(crate) fn error(&self, code: ErrorCode, message: &str, remedy: &str) {
         let mut stderr = anstream::stderr().lock();
         let _ = writeln!(stderr, "{BAD}error[{code}]:{BAD:#} {message}");
         if !remedy.is_empty() {

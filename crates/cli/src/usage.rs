@@ -3,7 +3,7 @@
 use tracing::debug;
 
 /// Logs CPU time of this process and of its children, and its peak memory, at debug level.
-pub fn log() {
+pub(crate) fn log() {
     let kernel = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The command's name is in parentheses and may hold blanks: fields are counted behind it.
     let fields: Vec<&str> = kernel

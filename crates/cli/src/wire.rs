@@ -12,7 +12,7 @@ use backupctl_adapters::application::use_cases::{RecoverStartup, run_all};
 use backupctl_adapters::config::{Environment, FileConfig};
 use backupctl_adapters::domain::project::unknown_project;
 use backupctl_adapters::domain::{ErrorCode, Failure, Project};
-use backupctl_adapters::{defaults, local};
+use backupctl_adapters::defaults;
 
 use crate::args::Global;
 use crate::exit::CommandError;
@@ -20,7 +20,7 @@ use crate::logging;
 use crate::render::Out;
 
 /// A loaded configuration with everything wired to it.
-pub struct App {
+pub(crate) struct App {
     /// Where results go.
     pub out: Out,
     /// Loads the configuration again, and resolves secrets.
@@ -38,14 +38,14 @@ pub struct App {
 }
 
 /// The configuration as this command line names it.
-pub fn config(global: &Global) -> FileConfig {
+pub(crate) fn config(global: &Global) -> FileConfig {
     FileConfig::new(global.config.clone(), Environment::from_process())
 }
 
 impl App {
     /// Loads the configuration and wires the ports. A broken global part is an error; broken
     /// projects are not, they are told by whoever needs them.
-    pub async fn start(args: &Global, out: Out) -> Result<Self, CommandError> {
+    pub(crate) async fn start(args: &Global, out: Out) -> Result<Self, CommandError> {
         let config = Arc::new(config(args));
         let loaded = config.load().await?;
         for warning in &loaded.warnings {
@@ -57,15 +57,15 @@ impl App {
         };
         let logs = logging::start(args, Some(&global.log))?;
         global.audit_url = config.resolve_secret("audit.url", global.audit_url).await?;
-        local::prepare_base_dir(&global.base_dir)?;
         let world = Arc::new(defaults::world(&global, defaults::identity())?);
+        world.disk.ensure_dir(&global.base_dir, false).await?;
         let cancel = Cancel::new();
         listen_for_signals(&cancel)?;
         Ok(Self { out, config, loaded, global, world, cancel, _logs: logs })
     }
 
     /// The entries of the configuration that a command is about: one, or all.
-    pub fn entries(&self, project: Option<&str>) -> Result<Vec<ProjectEntry>, CommandError> {
+    pub(crate) fn entries(&self, project: Option<&str>) -> Result<Vec<ProjectEntry>, CommandError> {
         let all = &self.loaded.projects;
         let Some(name) = project else { return Ok(all.clone()) };
         let found: Vec<ProjectEntry> = all.iter().filter(|p| p.name == name).cloned().collect();
@@ -77,7 +77,7 @@ impl App {
     }
 
     /// One project, valid and with its secrets resolved.
-    pub async fn project(&self, name: &str) -> Result<Project, CommandError> {
+    pub(crate) async fn project(&self, name: &str) -> Result<Project, CommandError> {
         let entry = self.entries(Some(name))?.swap_remove(0);
         match entry.project {
             Ok(project) => Ok(self.config.resolve_secrets(project).await?),
@@ -91,19 +91,19 @@ impl App {
     }
 
     /// Recovery, as it goes before every run.
-    pub fn recover(&self) -> RecoverStartup {
+    pub(crate) fn recover(&self) -> RecoverStartup {
         let config: Arc<dyn ConfigLoader> = self.config.clone();
         RecoverStartup::new(Arc::clone(&self.world), config, None)
     }
 
     /// The exit status of a command that was told to stop; `otherwise` if it was not.
-    pub fn interrupted_or(&self, otherwise: u8) -> u8 {
+    pub(crate) fn interrupted_or(&self, otherwise: u8) -> u8 {
         self.cancel.reason().map_or(otherwise, Interrupt::exit_status)
     }
 }
 
 /// Every issue told at once, as one error.
-pub fn invalid(out: &Out, file: &Path, issues: &[ConfigIssue]) -> CommandError {
+pub(crate) fn invalid(out: &Out, file: &Path, issues: &[ConfigIssue]) -> CommandError {
     if !out.is_json() {
         for issue in issues {
             out.warn(issue_line(issue));
@@ -118,7 +118,7 @@ pub fn invalid(out: &Out, file: &Path, issues: &[ConfigIssue]) -> CommandError {
 }
 
 /// An issue in one line: place, project, key, what is wrong.
-pub fn issue_line(issue: &ConfigIssue) -> String {
+pub(crate) fn issue_line(issue: &ConfigIssue) -> String {
     let mut line = issue.file.display().to_string();
     if let (Some(row), Some(column)) = (issue.line, issue.column) {
         line.push_str(&format!(":{row}:{column}"));

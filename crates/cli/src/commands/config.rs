@@ -1,7 +1,9 @@
 //! `backupctl config`: check, show and document the configuration.
 
 use backupctl_adapters::application::ports::ConfigLoader;
+use backupctl_adapters::application::use_cases::run_all;
 use backupctl_adapters::config;
+use backupctl_adapters::domain::project::unknown_project;
 use serde_json::json;
 
 use crate::args::{ConfigCommand, Global};
@@ -10,7 +12,7 @@ use crate::render::{BAD, GOOD, Out};
 use crate::wire;
 
 /// Runs the command.
-pub async fn run(global: &Global, out: Out, command: ConfigCommand) -> CommandResult {
+pub(crate) async fn run(global: &Global, out: Out, command: ConfigCommand) -> CommandResult {
     match command {
         ConfigCommand::Validate => validate(global, &out).await,
         ConfigCommand::Show { project } => show(global, &out, &project).await,
@@ -77,8 +79,22 @@ async fn validate(global: &Global, out: &Out) -> CommandResult {
     Ok(code)
 }
 
-async fn show(global: &Global, out: &Out, project: &str) -> CommandResult {
-    let view = wire::config(global).masked_view(project).await?;
+async fn show(global: &Global, out: &Out, name: &str) -> CommandResult {
+    let config = wire::config(global);
+    let loaded = config.load().await?;
+    let known: Vec<String> = loaded.projects.iter().map(|p| p.name.clone()).collect();
+    let entry = loaded
+        .projects
+        .into_iter()
+        .find(|p| p.name == name)
+        .ok_or_else(|| unknown_project(name, &known))?;
+    let project = entry.project.map_err(|issues| {
+        for issue in &issues {
+            out.note(format!("{BAD}error[INVALID_CONFIG]:{BAD:#} {}", wire::issue_line(issue)));
+        }
+        run_all::invalid(name, &issues)
+    })?;
+    let view = config.masked_view(&project);
     if out.is_json() {
         out.json(&view);
     } else {

@@ -9,7 +9,7 @@ use crate::render::table::Table;
 use crate::render::{BOLD, DIM, Out};
 
 /// Runs the command.
-pub fn run(out: &Out, code: Option<&str>) -> CommandResult {
+pub(crate) fn run(out: &Out, code: Option<&str>) -> CommandResult {
     let Some(text) = code else { return Ok(list(out)) };
     let code: ErrorCode = text.parse().map_err(|message: String| {
         Failure::new(ErrorCode::InvalidConfig, message)

@@ -14,7 +14,7 @@ use crate::exit::{CommandResult, status};
 use crate::render::Out;
 
 /// The completion script of a shell.
-pub fn completions(out: &Out, shell: Shell) -> CommandResult {
+pub(crate) fn completions(out: &Out, shell: Shell) -> CommandResult {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "backupctl", &mut script);
     out.raw(&script);
@@ -22,7 +22,7 @@ pub fn completions(out: &Out, shell: Shell) -> CommandResult {
 }
 
 /// The manual page, in roff.
-pub fn man(out: &Out) -> CommandResult {
+pub(crate) fn man(out: &Out) -> CommandResult {
     let mut page = Vec::new();
     clap_mangen::Man::new(Cli::command())
         .render(&mut page)
@@ -32,7 +32,7 @@ pub fn man(out: &Out) -> CommandResult {
 }
 
 /// Writes the reference pages to a folder.
-pub fn docs(out: &Out, dir: &Path) -> CommandResult {
+pub(crate) fn docs(out: &Out, dir: &Path) -> CommandResult {
     let schema = serde_json::to_string_pretty(&config::schema())
         .map_err(|e| Failure::internal(format!("the schema cannot be written: {e}")))?;
     let pages = [

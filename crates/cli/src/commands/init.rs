@@ -3,12 +3,11 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use backupctl_adapters::application::context::StageContext;
-use backupctl_adapters::application::ports::RunQuery;
-use backupctl_adapters::config;
+use backupctl_adapters::{config, defaults};
 use backupctl_adapters::domain::{ErrorCode, Failure, ProjectName, Stage};
 use serde_json::{Value, json};
 
@@ -21,8 +20,8 @@ use crate::wire::{self, App};
 const STARTER_PROJECT: &str = "my-app";
 
 /// Runs the command.
-pub async fn run(global: &Global, out: Out, project: Option<&str>) -> CommandResult {
-    if wire::config(global).locate().is_none() {
+pub(crate) async fn run(global: &Global, out: Out, project: Option<&str>) -> CommandResult {
+    if wire::config(global).locate().is_err() {
         return starter(global, &out, project);
     }
     let app = App::start(global, out).await?;
@@ -35,7 +34,7 @@ fn starter(global: &Global, out: &Out, project: Option<&str>) -> CommandResult {
     if let Err(message) = ProjectName::new(name) {
         return Err(Failure::new(ErrorCode::InvalidConfig, message).into());
     }
-    let file = global.config.clone().unwrap_or_else(|| PathBuf::from("backupctl.yml"));
+    let file = wire::config(global).starter_path();
     let env = file.parent().unwrap_or(Path::new("")).join(".env");
     if env.exists() {
         return Err(Failure::new(
@@ -96,12 +95,7 @@ async fn create(app: &App, project: Option<&str>) -> CommandResult {
     let out = &app.out;
     let mut results: Vec<Value> = Vec::new();
     let mut first_error: Option<CommandError> = None;
-    let audit = app
-        .world
-        .audit
-        .find_runs(&RunQuery { limit: Some(1), ..RunQuery::default() })
-        .await
-        .map(|_| "audit database ready".to_owned());
+    let audit = prepare_audit(app).await;
     tell(out, "audit", audit, &mut results, &mut first_error);
     for entry in app.entries(project)? {
         let result = match app.project(&entry.name).await {
@@ -117,6 +111,12 @@ async fn create(app: &App, project: Option<&str>) -> CommandResult {
         None => Ok(status::SUCCESS),
         Some(error) => Err(CommandError::silent(error.exit)),
     }
+}
+
+async fn prepare_audit(app: &App) -> Result<String, Failure> {
+    let audit = defaults::audit(&app.global)?;
+    audit.prepare().await?;
+    Ok(format!("ready at {}", audit.location()))
 }
 
 async fn repository(

@@ -10,7 +10,7 @@ use crate::render::{Out, record};
 use crate::wire::App;
 
 /// Which records.
-pub struct Query {
+pub(crate) struct Query {
     /// The project.
     pub project: Option<String>,
     /// At most so many.
@@ -22,7 +22,7 @@ pub struct Query {
 }
 
 /// Runs the command.
-pub async fn run(global: &Global, out: Out, query: Query) -> CommandResult {
+pub(crate) async fn run(global: &Global, out: Out, query: Query) -> CommandResult {
     let app = App::start(global, out).await?;
     let out = &app.out;
     let tz = &app.global.timezone;
@@ -71,7 +71,7 @@ pub async fn run(global: &Global, out: Out, query: Query) -> CommandResult {
 }
 
 /// A project of the configuration, or one that has left it and still has records.
-pub async fn known_project(
+pub(crate) async fn known_project(
     app: &App,
     name: &str,
 ) -> Result<ProjectName, crate::exit::CommandError> {

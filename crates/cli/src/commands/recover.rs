@@ -9,7 +9,7 @@ use crate::render::Out;
 use crate::wire::App;
 
 /// Runs the command.
-pub async fn run(global: &Global, out: Out, project: Option<&str>) -> CommandResult {
+pub(crate) async fn run(global: &Global, out: Out, project: Option<&str>) -> CommandResult {
     let app = App::start(global, out).await?;
     let entries = app.entries(project)?;
     let report = app.recover().execute(&entries, &app.cancel).await;
@@ -23,7 +23,7 @@ pub async fn run(global: &Global, out: Out, project: Option<&str>) -> CommandRes
 }
 
 /// Tells what was done; `also_nothing` says so where there was nothing to do.
-pub fn tell(out: &Out, report: &RecoverReport, also_nothing: bool) {
+pub(crate) fn tell(out: &Out, report: &RecoverReport, also_nothing: bool) {
     for id in &report.orphans {
         out.note(format!("recovered: run {} had been interrupted and is failed now", id.short()));
     }

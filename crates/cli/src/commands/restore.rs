@@ -12,7 +12,7 @@ use crate::render::{GOOD, Out};
 use crate::wire::App;
 
 /// Runs the command.
-pub async fn run(global: &Global, out: Out, args: RestoreArgs) -> CommandResult {
+pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> CommandResult {
     let app = App::start(global, out).await?;
     let project = app.project(&args.project).await?;
     let out = &app.out;

@@ -20,7 +20,7 @@ use crate::render::{BAD, BOLD, DIM, GOOD, Out, WARN};
 use crate::wire::App;
 
 /// Runs the command.
-pub async fn run(global: &Global, out: Out, args: RunArgs) -> CommandResult {
+pub(crate) async fn run(global: &Global, out: Out, args: RunArgs) -> CommandResult {
     let out = if args.json_stream { Out::new(true, global.quiet, global.no_color) } else { out };
     let app = App::start(global, out).await?;
     match (&args.project, args.all, args.dry_run) {

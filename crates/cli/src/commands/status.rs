@@ -16,7 +16,7 @@ use crate::render::{BAD, BOLD, DIM, GOOD, Out, WARN, record};
 use crate::wire::App;
 
 /// Runs the command.
-pub async fn run(global: &Global, out: Out, project: Option<&str>, last: u32) -> CommandResult {
+pub(crate) async fn run(global: &Global, out: Out, project: Option<&str>, last: u32) -> CommandResult {
     let app = App::start(global, out).await?;
     match project {
         None => overview(&app).await,

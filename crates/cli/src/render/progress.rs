@@ -13,13 +13,13 @@ use super::record::{numbered, short, stage_line};
 use super::{BAD, DIM, GOOD, Out, WARN};
 
 /// A line for each stage, and one for each thing worth knowing.
-pub struct Lines {
+pub(crate) struct Lines {
     out: Out,
 }
 
 impl Lines {
     /// Writes to stderr.
-    pub fn new(out: Out) -> Self {
+    pub(crate) fn new(out: Out) -> Self {
         Self { out }
     }
 }
@@ -42,14 +42,14 @@ impl Observer for Lines {
 }
 
 /// A live line for the stage that goes on, and a mark for each that has ended.
-pub struct Bars {
+pub(crate) struct Bars {
     out: Out,
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Bars {
     /// Draws on stderr, which is a terminal.
-    pub fn new(out: Out) -> Self {
+    pub(crate) fn new(out: Out) -> Self {
         Self { out, bar: Mutex::new(None) }
     }
 
@@ -140,13 +140,13 @@ fn spinner(template: &str) -> ProgressStyle {
 }
 
 /// One JSON object a line on stdout for every event; documented in docs/reference/output.md.
-pub struct Events {
+pub(crate) struct Events {
     out: Out,
 }
 
 impl Events {
     /// Writes to stdout.
-    pub fn new(out: Out) -> Self {
+    pub(crate) fn new(out: Out) -> Self {
         Self { out }
     }
 }
@@ -177,4 +177,4 @@ fn event_json(event: &RunEvent) -> Value {
 }
 
 /// Watches and shows nothing.
-pub use backupctl_adapters::application::context::Silent;
+pub(crate) use backupctl_adapters::application::context::Silent;

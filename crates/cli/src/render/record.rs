@@ -12,7 +12,7 @@ use super::table::Table;
 use super::{BAD, BOLD, DIM, GOOD, Out, WARN};
 
 /// A status with its colour.
-pub fn status(status: RunStatus) -> (String, Option<Style>) {
+pub(crate) fn status(status: RunStatus) -> (String, Option<Style>) {
     let style = match status {
         RunStatus::Success => GOOD,
         RunStatus::Failed => BAD,
@@ -22,7 +22,7 @@ pub fn status(status: RunStatus) -> (String, Option<Style>) {
 }
 
 /// Runs, one a line.
-pub fn runs(out: &Out, runs: &[BackupRun], tz: &TimeZone) {
+pub(crate) fn runs(out: &Out, runs: &[BackupRun], tz: &TimeZone) {
     let mut table =
         Table::new(&["RUN", "STARTED", "STATUS", "DURATION", "DUMP", "SNAPSHOT", "TRIGGER", ""]);
     for run in runs {
@@ -54,7 +54,7 @@ pub fn runs(out: &Out, runs: &[BackupRun], tz: &TimeZone) {
 }
 
 /// One run with everything that is known of it.
-pub fn run(out: &Out, run: &BackupRun, tz: &TimeZone) {
+pub(crate) fn run(out: &Out, run: &BackupRun, tz: &TimeZone) {
     let (text, style) = status(run.status);
     let style = style.unwrap_or(BOLD);
     out.line(format!(
@@ -145,7 +145,7 @@ fn outcome(outcome: StageOutcome, going_on: bool) -> (&'static str, Style) {
 }
 
 /// A short time with parts of a second: `0.12s`, `45s`, `1m 19s`.
-pub fn short(d: Duration) -> String {
+pub(crate) fn short(d: Duration) -> String {
     if d < Duration::from_secs(10) {
         format!("{:.2}s", d.as_secs_f64())
     } else {
@@ -158,7 +158,7 @@ fn first_line(text: &str) -> String {
 }
 
 /// One finished stage as a plain line, for output that is no terminal.
-pub fn stage_line(record: &StageRecord) -> String {
+pub(crate) fn stage_line(record: &StageRecord) -> String {
     let message = record.message.as_deref().map(first_line).unwrap_or_default();
     if record.outcome == StageOutcome::Skipped {
         return format!("[SKIP] {} — {message}", record.stage);
@@ -173,7 +173,7 @@ pub fn stage_line(record: &StageRecord) -> String {
 }
 
 /// A stage's name with its step number: `6 Sync`.
-pub fn numbered(stage: Stage) -> String {
+pub(crate) fn numbered(stage: Stage) -> String {
     match stage.number() {
         Some(n) => format!("{n:>2} {stage}"),
         None => format!("   {stage}"),

@@ -4,24 +4,24 @@ use anstyle::Style;
 
 /// Rows of text under headings, each column as wide as its widest cell.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(crate) struct Table {
     headings: Vec<&'static str>,
     rows: Vec<Vec<(String, Option<Style>)>>,
 }
 
 impl Table {
     /// A table with these headings.
-    pub fn new(headings: &[&'static str]) -> Self {
+    pub(crate) fn new(headings: &[&'static str]) -> Self {
         Self { headings: headings.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row; each cell with the style it is shown in.
-    pub fn row(&mut self, cells: Vec<(String, Option<Style>)>) {
+    pub(crate) fn row(&mut self, cells: Vec<(String, Option<Style>)>) {
         self.rows.push(cells);
     }
 
     /// The lines, heading first, without trailing blanks.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let widths: Vec<usize> = (0..self.headings.len())
             .map(|i| {
                 let cells = self.rows.iter().filter_map(|r| r.get(i)).map(|c| width(&c.0));
