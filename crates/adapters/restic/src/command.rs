@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(30);
 const STDERR_LIMIT: usize = 256 * 1024;
 
 /// Variables of restic that a caller's shell may have set.
-const INHERITED: [&str; 24] = [
+const INHERITED: [&str; 25] = [
     "RESTIC_REPOSITORY",
     "RESTIC_REPOSITORY_FILE",
     "RESTIC_PASSWORD",
@@ -47,6 +47,7 @@ const INHERITED: [&str; 24] = [
     "RESTIC_PASSWORD2",
     "RESTIC_FEATURES",
     "RESTIC_REST_USERNAME",
+    "RESTIC_REST_PASSWORD",
 ];
 
 /// A call of restic, for whoever starts it in a way of their own (the user's terminal attached).

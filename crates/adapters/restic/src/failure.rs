@@ -94,7 +94,10 @@ impl Ended<'_> {
 
 /// The failure that this is. Every branch names restic's command, how it ended, and its own line.
 pub(crate) fn classify(ended: &Ended<'_>) -> Failure {
-    let said = Said { lines: spoken_lines(ended.stderr), ended: *ended };
+    let mut lines = spoken_lines(ended.stderr);
+    // restic goes on without its cache.
+    lines.retain(|line| !line.contains("unable to open cache"));
+    let said = Said { lines, ended: *ended };
     said.ended_by_signal()
         .or_else(|| said.ssh())
         .or_else(|| said.by_status())
@@ -112,13 +115,15 @@ struct Said<'a> {
 }
 
 impl Said<'_> {
-    /// The first line with any of these texts in it, in any case.
+    /// The first line with any of these texts in it, in any case; a fatal one before the tries that
+    /// led to it.
     fn find(&self, texts: &[&str]) -> Option<&str> {
-        let lines = self.lines.iter().map(String::as_str);
-        lines.into_iter().find(|line| {
+        let says = |line: &&str| {
             let line = line.to_lowercase();
             texts.iter().any(|text| line.contains(&text.to_lowercase()))
-        })
+        };
+        let lines = || self.lines.iter().map(String::as_str).filter(says);
+        lines().find(|line| line.contains("Fatal: ")).or_else(|| lines().next())
     }
 
     /// The line that says most where nothing better is known: the last fatal one, or the last.
@@ -556,9 +561,9 @@ const fn no_better_code(op: Op) -> ErrorCode {
 
 /// A line without what only says where it comes from, and not too long.
 fn clean(line: &str) -> String {
-    let mut line = line.trim();
+    // Two lines may have run together.
+    let mut line = line.rsplit_once("Fatal: ").map_or(line, |(_, fatal)| fatal).trim();
     while let Some(rest) = [
-        "Fatal: ",
         "subprocess ssh: ",
         "ssh: ",
         "unable to create lock in backend: ",

@@ -181,3 +181,14 @@ fn a_slow_or_closed_ssh_server_is_told_apart() {
     );
     assert_eq!(of("Fatal: sftp: \"Failure\" (SSH_FX_FAILURE)"), C::DiskFull);
 }
+
+#[test]
+fn the_last_word_is_quoted_rather_than_the_tries_before_it() {
+    let stderr = "unable to open cache: mkdir /root: permission denied\n\
+        Save(<data/3f>) returned error, retrying after 13.8s: Write: sftp: \"Failure\" (SSH_FX_FAILURE)\n\
+        Fatal: unable to save snapshot: Write: sftp: \"Failure\" (SSH_FX_FAILURE)";
+    let failure = classify(&Ended { sftp: true, ..ended(Op::Backup, 1, stderr) });
+    assert_eq!(failure.code, C::DiskFull);
+    assert!(failure.message.contains("exit status 1: unable to save snapshot"), "{failure:?}");
+    assert!(!failure.detail.contains("cache"));
+}
