@@ -1,0 +1,244 @@
+//! A project's keys, made into the domain's [`Project`].
+
+mod channels;
+mod database;
+mod destination;
+mod encryption;
+
+use std::time::Duration;
+
+use backupctl_application::ports::ConfigIssue;
+use backupctl_domain::project::{Assets, Hooks, Monitor};
+use backupctl_domain::retention::{KeepPolicy, Retention};
+use backupctl_domain::schedule::Schedule;
+use backupctl_domain::{Project, ProjectName};
+use figment::value::Dict;
+
+use crate::global::Shared;
+use crate::keys::Scope;
+use crate::layers::{Arena, FileLayer, Origin, merge};
+use crate::reader::{Context, Reader};
+use crate::text::is_restic_span;
+use crate::yaml::{Node, Yaml};
+
+/// What was found out about a project.
+pub(crate) struct Outcome {
+    pub name: String,
+    pub project: Result<Project, Vec<ConfigIssue>>,
+    pub warnings: Vec<ConfigIssue>,
+}
+
+/// Reads an entry of the list. `number` counts from 1 and stands for a name that is missing;
+/// `named` is the name of an entry in a mapping of projects.
+pub(crate) fn read<'a>(
+    ctx: &Context<'a>,
+    shared: &Shared,
+    base: &Dict,
+    arena: &mut Arena<'a>,
+    node: &'a Node,
+    number: usize,
+    named: Option<&str>,
+) -> Outcome {
+    let before = arena.len();
+    let mut shapes = Vec::new();
+    let own = FileLayer {
+        scope: Scope::Project,
+        origin: Origin::Own,
+        shown: "",
+        arena,
+        issues: &mut shapes,
+    }
+    .section("", node);
+    let dict = merge(base.clone(), own);
+    let mut r = Reader::new(ctx, arena, &dict, None, node);
+    let written = r.text("name").or_else(|| named.map(str::to_owned));
+    let name = written.clone().unwrap_or_else(|| format!("#{number}"));
+    r.project = Some(name.clone());
+    for issue in &mut r.issues {
+        issue.project = Some(name.clone());
+    }
+    r.take_shapes(shapes);
+    let project = if matches!(node.value, Yaml::Map(_)) {
+        build(&mut r, shared, written)
+    } else {
+        let found = node.kind();
+        r.missing("", format!("expected a project's mapping of keys, found {found}"));
+        None
+    };
+    let (issues, warnings) = r.into_findings();
+    arena.truncate(before);
+    let project = match project {
+        Some(project) if issues.is_empty() => Ok(project),
+        _ => Err(issues),
+    };
+    Outcome { name, project, warnings }
+}
+
+/// Builds the project, or leaves at least one issue and answers `None`.
+fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Option<Project> {
+    let name = name(r, written);
+    if r.given("docker_network") {
+        r.warn(
+            "docker_network",
+            "`docker_network` is ignored: backupctl connects to the database directly; publish its \
+             port and name the address in `database.host`",
+        );
+    }
+    let schedule = schedule(r, shared);
+    let database = database::read(r);
+    let compression = database::compression(r);
+    let assets = Assets { paths: r.paths("assets.paths"), exclude: r.list("assets.exclude") };
+    let restic = destination::read(r, shared);
+    let enabled = r.flag("enabled").unwrap_or(true);
+    let timeout = r.minutes("timeout_minutes");
+    let retention = retention(r);
+    let encryption = encryption::read(r);
+    let hooks = hooks(r);
+    let verification = r.flag("verification.enabled").unwrap_or(true);
+    let notifications = channels::read(r);
+    let monitor = monitor(r, shared);
+    if !r.issues.is_empty() {
+        return None;
+    }
+    Some(Project {
+        name: name?,
+        enabled,
+        schedule,
+        timeout,
+        database: database?,
+        compression,
+        assets,
+        restic: restic?,
+        retention,
+        encryption,
+        hooks,
+        verification,
+        notifications,
+        monitor,
+    })
+}
+
+fn name(r: &mut Reader<'_, '_>, written: Option<String>) -> Option<ProjectName> {
+    let Some(written) = written else {
+        if r.issues.iter().all(|issue| issue.key != "name") {
+            r.missing("name", "the project has no `name`");
+        }
+        return None;
+    };
+    match ProjectName::new(written) {
+        Ok(name) => Some(name),
+        Err(why) => {
+            match r.leaf("name") {
+                Some(leaf) => r.wrong("name", leaf, why),
+                None => r.missing("name", why),
+            }
+            None
+        }
+    }
+}
+
+fn schedule(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<Schedule> {
+    let timezone = r.zone("schedule.timezone").unwrap_or_else(|| shared.timezone.clone());
+    let catch_up = r.flag("schedule.catch_up").unwrap_or(true);
+    let grace = r.span("schedule.grace").unwrap_or(Duration::from_hours(2));
+    let cron = r.text("cron")?;
+    let leaf = r.leaf("cron")?;
+    let mut crons = r.ctx.crons.borrow_mut();
+    let read = crons
+        .entry(cron.clone())
+        .or_insert_with(|| Schedule::new(cron, timezone.clone(), catch_up, grace));
+    match read.clone() {
+        Ok(mut schedule) => {
+            schedule.timezone = timezone;
+            schedule.catch_up = catch_up;
+            schedule.grace = grace;
+            Some(schedule)
+        }
+        Err(why) => {
+            drop(crons);
+            r.wrong("cron", leaf, why);
+            None
+        }
+    }
+}
+
+fn retention(r: &mut Reader<'_, '_>) -> Retention {
+    const KEEPS: [&str; 7] = ["last", "hourly", "daily", "weekly", "monthly", "yearly", "within"];
+    let default = Retention::default();
+    let chosen = KEEPS.iter().any(|keep| r.chosen(&format!("retention.keep_{keep}")));
+    let local_days = r.small("retention.local_days").unwrap_or(default.local_days);
+    let keep = if chosen {
+        KeepPolicy {
+            last: r.small("retention.keep_last").unwrap_or(0),
+            hourly: r.small("retention.keep_hourly").unwrap_or(0),
+            daily: r.small("retention.keep_daily").unwrap_or(0),
+            weekly: r.small("retention.keep_weekly").unwrap_or(0),
+            monthly: r.small("retention.keep_monthly").unwrap_or(0),
+            yearly: r.small("retention.keep_yearly").unwrap_or(0),
+            within: r.text("retention.keep_within"),
+        }
+    } else {
+        default.keep
+    };
+    if let (Some(within), Some(leaf)) = (&keep.within, r.leaf("retention.keep_within"))
+        && !is_restic_span(within)
+    {
+        let message = format!("`{within}` is no time span of restic's form `2y5m7d3h`");
+        r.wrong("retention.keep_within", leaf, message);
+    }
+    let misread = r.issues.iter().any(|issue| issue.key.starts_with("retention.keep_"));
+    if keep.is_empty() && !misread {
+        r.missing(
+            "retention",
+            "every `keep_…` is 0, which would remove every snapshot; keep at least one, e.g. \
+             `keep_daily: 7`",
+        );
+    }
+    Retention { local_days, keep }
+}
+
+fn hooks(r: &mut Reader<'_, '_>) -> Hooks {
+    Hooks {
+        pre_backup: r.text("hooks.pre_backup"),
+        post_backup: r.text("hooks.post_backup"),
+        finally: r.text("hooks.finally"),
+        timeout: r.minutes("hooks.timeout_minutes").unwrap_or(Hooks::default().timeout),
+    }
+}
+
+fn monitor(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<Monitor> {
+    let elements = channels::elements(r, "monitor");
+    let element = elements.into_iter().next()?;
+    let mut inner = element.reader(r, "monitor", "monitor".to_owned());
+    let monitor = read_monitor(&mut inner, shared);
+    let (issues, warnings) = inner.into_findings();
+    r.issues.extend(issues);
+    r.warnings.extend(warnings);
+    monitor
+}
+
+fn read_monitor(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<Monitor> {
+    let kind = channels::kind(r, "monitor")?;
+    channels::warn_of_others(r, "monitor.config", &kind);
+    match kind.as_str() {
+        "uptime-kuma" => {
+            let push_token = channels::required_secret(r, "monitor.config.push_token", &kind);
+            if shared.kuma_base_url.is_none() && !shared.kuma_is_wrong {
+                r.missing(
+                    "monitor",
+                    "the monitor needs to know where Uptime Kuma is: set `uptime_kuma_base_url` at \
+                     the top of the file, or UPTIME_KUMA_BASE_URL",
+                );
+            }
+            // A wrong base URL is an issue of the global part; the project is fine by itself.
+            let base_url = shared.kuma_base_url.clone().unwrap_or_default();
+            Some(Monitor::UptimeKuma { base_url, push_token: push_token? })
+        }
+        "healthchecks" => {
+            let ping_url = channels::required_secret(r, "monitor.config.ping_url", &kind)?;
+            channels::check_url(r, "monitor.config.ping_url", &ping_url);
+            Some(Monitor::Healthchecks { ping_url })
+        }
+        _ => None,
+    }
+}

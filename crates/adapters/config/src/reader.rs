@@ -1,0 +1,259 @@
+//! Reads typed values out of merged layers, and writes down everything that is wrong with them.
+//!
+//! A getter answers `None` for what is not given and for what is wrong; the latter leaves an issue.
+//! So a caller reads on, and one pass finds every mistake.
+
+mod values;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use backupctl_application::ports::ConfigIssue;
+use backupctl_domain::schedule::Schedule;
+use figment::value::{Dict, Value};
+
+use crate::environment::{Source, Variables};
+use crate::expand::{Problem, expand};
+use crate::keys::SECRET_FORMS;
+use crate::layers::{Arena, Leaf, Origin, ShapeIssue, find};
+use crate::yaml::{Node, Place, Yaml};
+
+/// What all readers of one loading have in common.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub variables: &'a Variables<'a>,
+    /// The configuration file.
+    pub file: PathBuf,
+    /// Its folder, which relative paths count from.
+    pub folder: PathBuf,
+    /// Secret files that were looked at: one warning each is enough.
+    pub inspected: RefCell<HashSet<PathBuf>>,
+    /// Cron expressions that were read: many projects share one, and reading one is slow.
+    pub crons: RefCell<HashMap<String, Result<Schedule, String>>>,
+}
+
+impl Context<'_> {
+    /// Where a secret's file is: an absolute path, else in systemd's folder of credentials if it is
+    /// there, else beside the configuration.
+    pub(crate) fn secret_path(&self, path: &Path) -> PathBuf {
+        if path.is_absolute() {
+            return path.to_owned();
+        }
+        let credentials = self.variables.environment.get("CREDENTIALS_DIRECTORY");
+        credentials
+            .map(|folder| Path::new(folder).join(path))
+            .filter(|candidate| candidate.exists())
+            .unwrap_or_else(|| self.folder.join(path))
+    }
+}
+
+/// What is unusual about a secret's file, if anything is.
+pub(crate) fn inspect_secret_file(path: &Path) -> Option<String> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.permissions().mode() & 0o004 != 0 => Some(format!(
+            "{} can be read by everybody on this machine; `chmod 600` it",
+            path.display()
+        )),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Some(format!("{} does not exist", path.display()))
+        }
+        _ => None,
+    }
+}
+
+/// Reads one part of the configuration: the global one, a project, a channel.
+pub(crate) struct Reader<'r, 'a> {
+    pub ctx: &'r Context<'a>,
+    pub arena: &'r Arena<'a>,
+    pub dict: &'r Dict,
+    /// The project's name, for issues.
+    pub project: Option<String>,
+    /// The project's own mapping, or the whole file: what is missing is missing there.
+    pub own: &'r Node,
+    /// The start of keys that is shown otherwise, e.g. `notification` as `notification[1]`.
+    pub shown: Option<(&'static str, String)>,
+    pub issues: Vec<ConfigIssue>,
+    pub warnings: Vec<ConfigIssue>,
+}
+
+impl<'r, 'a> Reader<'r, 'a> {
+    pub(crate) fn new(
+        ctx: &'r Context<'a>,
+        arena: &'r Arena<'a>,
+        dict: &'r Dict,
+        project: Option<String>,
+        own: &'r Node,
+    ) -> Self {
+        Self { ctx, arena, dict, project, own, shown: None, issues: vec![], warnings: vec![] }
+    }
+
+    /// Whether a key, or a form of a secret, is given by any layer, rightly or wrongly.
+    pub(crate) fn given(&self, path: &str) -> bool {
+        find(self.dict, path).is_some()
+            || SECRET_FORMS.iter().any(|form| find(self.dict, &format!("{path}{form}")).is_some())
+    }
+
+    /// Whether a key is given by somebody, and not by the built-in defaults alone.
+    pub(crate) fn chosen(&self, path: &str) -> bool {
+        self.leaf(path).is_some_and(|leaf| leaf.origin != Origin::Default)
+    }
+
+    /// Whether anything of a section is given by somebody.
+    pub(crate) fn section_chosen(&self, path: &str) -> bool {
+        fn any(arena: &Arena<'_>, value: &Value) -> bool {
+            match value {
+                Value::Dict(_, inner) => inner.values().any(|v| any(arena, v)),
+                leaf => arena.get(leaf).is_some_and(|leaf| leaf.origin != Origin::Default),
+            }
+        }
+        find(self.dict, path).is_some_and(|value| any(self.arena, value))
+    }
+
+    /// The value at a key, with its origin.
+    pub(crate) fn leaf(&self, path: &str) -> Option<&'r Leaf<'a>> {
+        let arena: &'r Arena<'a> = self.arena;
+        arena.get(find(self.dict, path)?)
+    }
+
+    /// Writes down what is wrong with a value.
+    pub(crate) fn wrong(&mut self, path: &str, leaf: &Leaf<'_>, message: impl Into<String>) {
+        let issue = self.about(path, leaf, message.into());
+        self.issues.push(issue);
+    }
+
+    /// Writes down what is worth knowing about a value.
+    pub(crate) fn warn(&mut self, path: &str, message: impl Into<String>) {
+        let message = message.into();
+        let issue = match self.leaf(path) {
+            Some(leaf) => self.about(path, leaf, message),
+            None => self.at(path, self.place_of(path), message),
+        };
+        self.warnings.push(issue);
+    }
+
+    /// Writes down something that is missing, or wrong with several keys; the place is that of the
+    /// nearest section that there is.
+    pub(crate) fn missing(&mut self, path: &str, message: impl Into<String>) {
+        let issue = self.at(path, self.place_of(path), message.into());
+        self.issues.push(issue);
+    }
+
+    /// Takes over what is wrong with the shape of the project's own mapping.
+    pub(crate) fn take_shapes(&mut self, shapes: impl IntoIterator<Item = ShapeIssue>) {
+        for shape in shapes {
+            let issue = self.at(&shape.key, shape.place, shape.message);
+            self.issues.push(issue);
+        }
+    }
+
+    /// What was found, in the order of the file.
+    pub(crate) fn into_findings(mut self) -> (Vec<ConfigIssue>, Vec<ConfigIssue>) {
+        self.issues.sort_by_key(|issue| (issue.line.is_none(), issue.line, issue.column));
+        self.issues.dedup();
+        (self.issues, self.warnings)
+    }
+
+    fn about(&self, path: &str, leaf: &Leaf<'_>, message: String) -> ConfigIssue {
+        let mut issue = self.at(path, leaf.node.place, message);
+        if let Origin::Variable(name, source) = &leaf.origin {
+            issue.message = format!("{} (from the variable {name})", issue.message);
+            issue.column = None;
+            issue.line = None;
+            if let Source::DotEnv(line) = source {
+                issue.file.clone_from(&self.ctx.variables.dotenv_file);
+                issue.line = Some(*line);
+            }
+        }
+        issue
+    }
+
+    fn at(&self, path: &str, place: Place, message: String) -> ConfigIssue {
+        let key = match &self.shown {
+            Some((start, shown)) => match path.strip_prefix(start) {
+                Some(rest) => format!("{shown}{rest}"),
+                None => path.to_owned(),
+            },
+            None => path.to_owned(),
+        };
+        ConfigIssue {
+            file: self.ctx.file.clone(),
+            line: Some(place.line).filter(|line| *line > 0),
+            column: Some(place.column).filter(|column| *column > 0),
+            project: self.project.clone(),
+            key,
+            message,
+        }
+    }
+
+    /// Where a key is, or the nearest section around where it should be.
+    fn place_of(&self, path: &str) -> Place {
+        let mut node = self.own;
+        let mut place = node.place;
+        // A channel's own mapping is not below the project's start of the path.
+        let path = match &self.shown {
+            Some((start, _)) => path.strip_prefix(start).unwrap_or(path).trim_start_matches('.'),
+            None => path,
+        };
+        for part in path.split('.') {
+            let Some(entry) = node.entry(part) else { break };
+            place = entry.place;
+            node = &entry.node;
+        }
+        place
+    }
+
+    /// A value's text with its variables in place; `None`, with an issue, if it is no single value
+    /// or something does not resolve. An empty text is as good as none.
+    pub(crate) fn resolved(&mut self, path: &str, leaf: &Leaf<'_>) -> Option<String> {
+        let text = match &leaf.node.value {
+            Yaml::Text(text) => text,
+            Yaml::Null => return None,
+            Yaml::List(_) | Yaml::Map(_) => {
+                let found = leaf.node.kind();
+                self.wrong(path, leaf, format!("expected a single value, found {found}"));
+                return None;
+            }
+        };
+        let from_file = matches!(leaf.origin, Origin::File | Origin::Own);
+        if !from_file || !text.contains("${") {
+            return Some(text.clone()).filter(|t| !t.is_empty());
+        }
+        // The shell of a hook knows these at its time.
+        let keep: &[&str] = if path.starts_with("hooks.") { &HOOK_VARIABLES } else { &[] };
+        match expand(text, keep, &|name| self.ctx.variables.value(name)) {
+            Ok(text) => Some(text).filter(|t| !t.is_empty()),
+            Err(problems) => {
+                for problem in problems {
+                    self.wrong(path, leaf, self.problem_text(problem, path));
+                }
+                None
+            }
+        }
+    }
+
+    fn problem_text(&self, problem: Problem, path: &str) -> String {
+        match problem {
+            Problem::Syntax(text) => text,
+            Problem::Unset(name) if path.starts_with("hooks.") => format!(
+                "the variable `{name}` is not set; write `$${{{name}}}` if the hook's shell is to \
+                 resolve it"
+            ),
+            Problem::Unset(name) => format!(
+                "the variable `{name}` is not set; set it in the environment or in {}",
+                self.ctx.variables.dotenv_file.display()
+            ),
+        }
+    }
+}
+
+/// The variables that hooks are given.
+pub(crate) const HOOK_VARIABLES: [&str; 6] = [
+    "BACKUPCTL_PROJECT",
+    "BACKUPCTL_RUN_ID",
+    "BACKUPCTL_STATUS",
+    "BACKUPCTL_STAGE",
+    "BACKUPCTL_DUMP_FILE",
+    "BACKUPCTL_ERROR_CODE",
+];

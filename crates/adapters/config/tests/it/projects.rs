@@ -1,0 +1,151 @@
+//! Whole files: those of the tool before, the starter, and what `config show` makes of a project.
+
+use backupctl_adapter_config::{reference_markdown, schema, starter_config, starter_env};
+use backupctl_domain::project::{Algorithm, Channel, Engine, SmtpSecurity};
+
+use crate::Site;
+
+#[tokio::test]
+async fn the_files_of_the_tool_before_load_unchanged() {
+    let mut site = Site::new("");
+    std::fs::remove_file(site.path().join("backupctl.yml")).unwrap();
+    site.file("config/projects.yml", include_str!("../fixtures/projects.yml"));
+    site.file("config/.env", include_str!("../fixtures/projects.env"));
+    site.environment.variables.clear();
+    let config = site.load().await;
+    assert_eq!(site.told(config.issues()), "");
+    assert_eq!(
+        site.told(&config.warnings),
+        "config/projects.yml:7:21 [vinsware] docker_network: `docker_network` is ignored: backupctl \
+         connects to the database directly; publish its port and name the address in \
+         `database.host`\n"
+    );
+    let global = config.global.as_ref().unwrap();
+    assert_eq!(
+        global.audit_url.expose().unwrap(),
+        "postgres://audit_user:audit%2Fsecret@backupctl-audit-db:5432/backup_audit"
+    );
+    assert_eq!(global.daily_summary_cron, "0 9 * * *");
+    let project = |at: usize| config.projects[at].project.clone().unwrap();
+    let first = project(0);
+    assert_eq!(
+        first.restic.repository,
+        "sftp:u123456@u123456.your-storagebox.de:/backups/vinsware"
+    );
+    assert_eq!(first.restic.ssh.as_ref().unwrap().port, 23);
+    assert_eq!(first.retention.keep.monthly, 0);
+    assert_eq!(first.compression.unwrap().algorithm, Algorithm::Zstd);
+    let second = project(1);
+    assert_eq!(second.restic.password.expose().unwrap(), "default-restic-repo-password");
+    assert_eq!(second.database.as_ref().unwrap().engine, Engine::Mysql);
+    assert!(second.encryption.is_none());
+    let Channel::Email(mail) = &second.notifications[0] else { panic!() };
+    assert_eq!((mail.port, mail.security), (587, SmtpSecurity::StartTls));
+    assert_eq!(project(2).notifications[0].kind(), "webhook");
+    insta::assert_json_snapshot!(site.loader().masked_view(&first));
+}
+
+#[tokio::test]
+async fn the_starter_loads_as_it_is() {
+    let site = Site::new(&starter_config("my-app")).dotenv(&starter_env("a \"b\\ $c#"));
+    let project = site.only().await;
+    assert_eq!(project.name.as_str(), "my-app");
+    assert_eq!(project.restic.password.expose().unwrap(), "a \"b\\ $c#");
+    assert_eq!(site.warnings().await, "");
+    assert!(starter_config("x").lines().count() <= 40);
+}
+
+#[tokio::test]
+async fn the_starters_commented_parts_load_too() {
+    let text: String = starter_config("my-app")
+        .lines()
+        .map(|line| {
+            let bare = line.trim_start();
+            match bare.strip_prefix("# ") {
+                Some(rest) if line.starts_with("    #") => {
+                    let indent = &line[..line.len() - bare.len()];
+                    // Of alternatives the sample keeps the first.
+                    let other = [
+                        "type: postgres",
+                        "host:",
+                        "name:",
+                        "user:",
+                        "repository: sftp",
+                        "password: the",
+                    ];
+                    if other.iter().any(|o| rest.starts_with(o)) {
+                        String::new()
+                    } else {
+                        format!("{indent}{rest}\n")
+                    }
+                }
+                _ => format!("{line}\n"),
+            }
+        })
+        .collect();
+    let site = Site::new(&text).dotenv("RESTIC_PASSWORD=x\nAPP_DB_PASSWORD=y\nKUMA_TOKEN=z\n");
+    let project = site.var("UPTIME_KUMA_BASE_URL", "https://k").only().await;
+    assert!(project.encryption.is_some() && project.monitor.is_some());
+    assert_eq!(project.notifications.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_shown_holds_no_secret() {
+    let site = Site::new(
+        "projects:\n  - name: p\n    database: {type: postgres, name: d, password: 'geheim1', host: \
+         '${HOST_A}'}\n    restic: {repository: 'rest:https://u:geheim2@h/', password_file: f, env: \
+         {KEY_A: geheim3, KEY_B_command: 'echo x'}}\n    hooks: {pre_backup: 'curl -H ${API_TOKEN} \
+         geheim1'}\n    notification: {type: webhook, config: {url: 'https://h/geheim4', secret: \
+         geheim5}}\n",
+    );
+    let site = site.dotenv("API_TOKEN=geheim6\nHOST_A=db.example.com\n");
+    let view = site.loader().masked_view(&site.only().await);
+    let text = view.to_string();
+    assert!(!text.contains("geheim"), "{text}");
+    assert_eq!(view["database"]["password"], "***");
+    assert_eq!(view["database"]["host"], "db.example.com");
+    assert_eq!(view["restic"]["password_file"], site.path().join("f").to_str().unwrap());
+    assert_eq!(view["restic"]["env"]["KEY_B_command"], "echo x");
+    assert_eq!(view["hooks"]["pre_backup"], "curl -H *** ***");
+}
+
+#[tokio::test]
+async fn texts_from_variables_are_numbers_and_truths_where_these_are_meant() {
+    let site = Site::project(
+        "    enabled: ${OFF}\n    timeout_minutes: '${MIN:-30}'\n    database: {type: '${DB}', name: \
+         123, password: 0123, port: \"5433\"}\n    compression: {algorithm: gzip}\n",
+    );
+    let project = site.dotenv("OFF=no\nDB=postgres\n").only().await;
+    assert!(!project.enabled);
+    assert_eq!(project.timeout.unwrap().as_secs(), 1800);
+    assert_eq!(project.compression.unwrap().level, 6);
+    let database = project.database.unwrap();
+    assert_eq!((database.port, database.name.as_str()), (5433, "123"));
+    assert_eq!(database.password.unwrap().expose().unwrap(), "0123");
+}
+
+#[tokio::test]
+async fn every_engine_and_its_keys_load() {
+    for (engine, more) in [
+        ("mysql", "name: all, options: {extra_args: [--hex-blob], exclude_tables: log}"),
+        ("mariadb", "name: n, options: {globals: true}"),
+        ("mongodb", "name: n, user: u, password: p"),
+        ("redis", "password: p"),
+        ("sqlite", "path: ~/x.db"),
+        (
+            "postgres",
+            "name: n, host: /run/postgresql, options: {sslmode: verify-full, sslrootcert: ca}, dump_timeout_minutes: 5",
+        ),
+    ] {
+        let site = Site::project(&format!("    database: {{type: {engine}, {more}}}\n"));
+        let database = site.only().await.database.unwrap();
+        assert_eq!(database.engine.as_str(), engine);
+        assert_eq!(database.port, database.engine.default_port());
+    }
+}
+
+#[test]
+fn the_reference_and_the_schema_are_made() {
+    assert!(reference_markdown().contains("| `database.port` |"));
+    assert_eq!(schema()["additionalProperties"], false);
+}
