@@ -2,14 +2,16 @@
 //! the run's record as the result. Needs `restic`; run it with
 //! `cargo run -p backupctl-adapters --example embed`.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::sync::Arc;
 
 use backupctl_adapters::application::context::{Cancel, Silent, StageContext};
 use backupctl_adapters::application::ports::ConfigLoader;
 use backupctl_adapters::application::use_cases::{RunBackup, RunOutcome, RunRequest};
 use backupctl_adapters::config::{Environment, FileConfig};
-use backupctl_adapters::domain::{RunStatus, Stage, Trigger};
 use backupctl_adapters::defaults;
+use backupctl_adapters::domain::{RunStatus, Stage, Trigger};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use backupctl_application::ports::{Clock, Disk, DumpEncryptor, GlobalSettings, RemoteStorage, RepositoryAdmin};
+use backupctl_application::ports::{
+    Clock, Disk, DumpEncryptor, GlobalSettings, RemoteStorage, RepositoryAdmin,
+};
 use backupctl_application::registry::{
     DumperRegistry, EncryptorRegistry, MonitorRegistry, NotifierRegistry, Registries,
     StorageFactory,
@@ -18,8 +20,8 @@ use crate::dump::{FileUnpacker, PostgresDumper, SqliteDumper};
 use crate::local::{
     Children, FallbackFile, FileLock, ProjectFiles, ShellHooks, SystemClock, SystemDisk,
 };
-use crate::process::journal_in;
 use crate::notify::{Healthchecks, UptimeKuma, Webhook};
+use crate::process::journal_in;
 use crate::restic::{Restic, ResticSettings};
 
 /// The folder below `base_dir` in which adapters remember things between runs.
@@ -81,11 +83,13 @@ pub fn audit(global: &GlobalSettings) -> Result<SqlAudit, Failure> {
 pub fn registries(base_dir: &Path, identity: &Identity, clock: &Arc<dyn Clock>) -> Registries {
     Registries {
         dumpers: dumpers(base_dir),
-        encryptors: EncryptorRegistry::new("encryption.type")
-            .with(EncryptionType::Age, |_, encryption| {
+        encryptors: EncryptorRegistry::new("encryption.type").with(
+            EncryptionType::Age,
+            |_, encryption| {
                 let encryptor: Arc<dyn DumpEncryptor> = AgeEncryptor::new(encryption)?;
                 Ok(encryptor)
-            }),
+            },
+        ),
         notifiers: notifiers(clock),
         monitors: monitors(),
         storage: storage(base_dir, identity),

@@ -1,4 +1,8 @@
 //! The command line as clap reads it. Nothing here does anything.
+//!
+//! Docstrings of arguments are the help that people read, so they are not marked up.
+
+#![expect(clippy::doc_markdown, reason = "help texts are shown as they stand")]
 
 use std::path::PathBuf;
 
@@ -168,6 +172,7 @@ pub(crate) enum Command {
 
 /// `run`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct RunArgs {
     /// The project
     #[arg(required_unless_present = "all", conflicts_with = "all")]

@@ -15,7 +15,8 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use args::{Cli, Command};
-use exit::{CommandResult, status};
+use backupctl_adapters::domain::{ErrorCode, Failure};
+use exit::{CommandError, CommandResult, status};
 use render::Out;
 
 fn main() -> ExitCode {
@@ -71,7 +72,7 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
         }
         Command::Config { command } => commands::config::run(&global, out, command).await,
         Command::Explain { code } => commands::explain::run(&out, code.as_deref()),
-        Command::Completions { shell } => commands::generate::completions(&out, shell),
+        Command::Completions { shell } => Ok(commands::generate::completions(&out, shell)),
         Command::Man => commands::generate::man(&out),
         Command::Docs { dir } => commands::generate::docs(&out, &dir),
     }
@@ -79,10 +80,16 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
 
 /// clap's own message; help and version are no errors, everything else is bad usage (3).
 fn usage_error(error: &clap::Error) -> ExitCode {
-    // Printing to a closed pipe is no error of ours.
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::from(status::SUCCESS),
-        _ => ExitCode::from(status::USAGE),
+    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if !help && std::env::args_os().any(|a| a == "--json") {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let failure = Failure::new(ErrorCode::InvalidConfig, message)
+            .with_remedy("see `backupctl --help`, or `--help` of the command");
+        CommandError::from(failure).tell(&Out::new(true, true, true));
+    } else {
+        // Printing to a closed pipe is no error of ours.
+        let _ = error.print();
     }
+    ExitCode::from(if help { status::SUCCESS } else { status::USAGE })
 }

@@ -28,6 +28,7 @@ pub(crate) struct Out {
     quiet: bool,
 }
 
+#[expect(clippy::unused_self, reason = "whoever writes holds an `Out`, however it writes")]
 impl Out {
     /// Sets up output for a process.
     pub(crate) fn new(json: bool, quiet: bool, no_color: bool) -> Self {

@@ -10,9 +10,9 @@ use backupctl_adapters::application::ports::{
 };
 use backupctl_adapters::application::use_cases::{RecoverStartup, run_all};
 use backupctl_adapters::config::{Environment, FileConfig};
+use backupctl_adapters::defaults;
 use backupctl_adapters::domain::project::unknown_project;
 use backupctl_adapters::domain::{ErrorCode, Failure, Project};
-use backupctl_adapters::defaults;
 
 use crate::args::Global;
 use crate::exit::CommandError;
@@ -58,7 +58,10 @@ impl App {
         let logs = logging::start(args, Some(&global.log))?;
         global.audit_url = config.resolve_secret("audit.url", global.audit_url).await?;
         let world = Arc::new(defaults::world(&global, defaults::identity())?);
-        world.disk.ensure_dir(&global.base_dir, false).await?;
+        // What cannot be made is told by whoever needs it: a run by its notice too.
+        if let Err(failure) = world.disk.ensure_dir(&global.base_dir, false).await {
+            out.warn(failure.full_message());
+        }
         let cancel = Cancel::new();
         listen_for_signals(&cancel)?;
         Ok(Self { out, config, loaded, global, world, cancel, _logs: logs })
@@ -119,18 +122,13 @@ pub(crate) fn invalid(out: &Out, file: &Path, issues: &[ConfigIssue]) -> Command
 
 /// An issue in one line: place, project, key, what is wrong.
 pub(crate) fn issue_line(issue: &ConfigIssue) -> String {
-    let mut line = issue.file.display().to_string();
-    if let (Some(row), Some(column)) = (issue.line, issue.column) {
-        line.push_str(&format!(":{row}:{column}"));
-    }
-    line.push_str(": ");
-    if let Some(project) = &issue.project {
-        line.push_str(&format!("project {project}: "));
-    }
-    if !issue.key.is_empty() {
-        line.push_str(&format!("{}: ", issue.key));
-    }
-    line + &issue.message
+    let place = match (issue.line, issue.column) {
+        (Some(line), Some(column)) => format!(":{line}:{column}"),
+        _ => String::new(),
+    };
+    let project = issue.project.as_ref().map(|p| format!("project {p}: ")).unwrap_or_default();
+    let key = if issue.key.is_empty() { String::new() } else { format!("{}: ", issue.key) };
+    format!("{}{place}: {project}{key}{}", issue.file.display(), issue.message)
 }
 
 /// SIGINT and SIGTERM ask everything to stop; a second one ends the process at once.

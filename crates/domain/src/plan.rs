@@ -111,11 +111,12 @@ pub fn check_space(space: Space, place: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How `run --all` ended: 0 all succeeded, 5 some did, 1 none.
+/// How `run --all` ended: 0 all succeeded, 5 some did, 1 none did, also where there was none to run:
+/// nothing backed up is no success.
 pub const fn exit_status_of_all(succeeded: usize, failed: usize) -> u8 {
     match (succeeded, failed) {
-        (_, 0) => 0,
         (0, _) => 1,
+        (_, 0) => 0,
         _ => 5,
     }
 }
@@ -143,6 +144,6 @@ mod tests {
         assert_eq!(exit_status_of_all(2, 0), 0);
         assert_eq!(exit_status_of_all(1, 1), 5);
         assert_eq!(exit_status_of_all(0, 2), 1);
-        assert_eq!(exit_status_of_all(0, 0), 0);
+        assert_eq!(exit_status_of_all(0, 0), 1);
     }
 }

@@ -10,7 +10,9 @@ mod stages;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use backupctl_domain::{BackupRun, Failure, Project, Redactor, RunError, RunId, Stage, Trigger};
+use backupctl_domain::{
+    BackupRun, ErrorCode, Failure, Project, Redactor, RunError, RunId, Stage, Trigger,
+};
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
@@ -63,23 +65,27 @@ impl RunBackup {
 
     /// Makes one run, from lock to unlock.
     ///
-    /// An `Err` means that no run came about (the lock itself failed, or waiting for it was
-    /// interrupted); a run that failed is an `Ok` whose record says so.
+    /// An `Err` means that waiting for the lock was interrupted; a run that failed, be it for a lock
+    /// that could not be tried, is an `Ok` whose record says so.
     pub async fn execute(&self, request: RunRequest) -> Result<RunOutcome, Failure> {
         let RunRequest { project, trigger, wait, cancel, observer } = request;
         let world = &self.world;
         let acquired = if wait {
-            world.lock.acquire_or_queue(&project.name, &cancel).await?
+            world.lock.acquire_or_queue(&project.name, &cancel).await
         } else {
-            world.lock.acquire(&project.name).await?
+            world.lock.acquire(&project.name).await
         };
-        let guard = match acquired {
-            Acquired::Locked(guard) => guard,
-            Acquired::Busy(holder) => return Ok(RunOutcome::Busy(holder)),
-            Acquired::Folded(holder) => {
+        let (guard, refused) = match acquired {
+            Ok(Acquired::Locked(guard)) => (Some(guard), None),
+            Ok(Acquired::Busy(holder)) => return Ok(RunOutcome::Busy(holder)),
+            Ok(Acquired::Folded(holder)) => {
                 info!(project = %project.name, "folded into the run that is already waiting");
                 return Ok(RunOutcome::Folded(holder));
             }
+            Err(failure) if failure.code == ErrorCode::Interrupted => return Err(failure),
+            // A lock that cannot even be tried (a full or read-only disk) is a failed backup, and
+            // somebody must hear of it.
+            Err(failure) => (None, Some(failure)),
         };
 
         let run = BackupRun::start(
@@ -107,13 +113,17 @@ impl RunBackup {
 
         // The stages run in tasks of their own: a panic in one ends that task alone, and what must
         // happen whatever happened — record, notice, heartbeat, unlock — still does.
-        let work = tokio::spawn({
-            let shared = Arc::clone(&shared);
-            async move { shared.work().await }
-        });
-        let error = match work.await {
-            Ok(error) => error,
-            Err(panic) => Some(shared.panicked(&panic)),
+        let error = if let Some(failure) = refused {
+            Some(RunError::new(Some(Stage::Lock), &redacted(&shared.redactor, failure)))
+        } else {
+            let work = tokio::spawn({
+                let shared = Arc::clone(&shared);
+                async move { shared.work().await }
+            });
+            match work.await {
+                Ok(error) => error,
+                Err(panic) => Some(shared.panicked(&panic)),
+            }
         };
         let closing = tokio::spawn({
             let shared = Arc::clone(&shared);
@@ -123,7 +133,7 @@ impl RunBackup {
             error!(run.id = %shared.run_id, "closing the run panicked: {panic}");
         }
 
-        let unlock = guard.release();
+        let unlock = guard.map_or(Ok(()), crate::ports::LockGuard::release);
         Ok(RunOutcome::Finished(Box::new(shared.end(unlock).await)))
     }
 }

@@ -102,3 +102,19 @@ async fn run_all_goes_on_after_a_failure_and_tells_a_part_from_a_whole() {
     assert_eq!(ended, [("one", false), ("two", true), ("three", false)]);
     assert_eq!(outcome.exit_status(), 5);
 }
+
+#[tokio::test]
+async fn a_lock_that_cannot_be_tried_is_a_failed_run_that_is_told() {
+    let bench = TestBench::new();
+    bench.lock.fail_always("acquire", failure(ErrorCode::PathNotWritable));
+    let done = run(&bench, &project("shop").everything().build()).await;
+
+    let error = done.error.unwrap();
+    assert_eq!((error.code, error.stage), (ErrorCode::PathNotWritable, Some(Stage::Lock)));
+    assert!(!bench.journal.has("dump"));
+    bench.journal.assert_order(&[
+        "audit finish shop failed",
+        "notify backup_failed",
+        "heartbeat down",
+    ]);
+}

@@ -14,11 +14,11 @@ use crate::exit::{CommandResult, status};
 use crate::render::Out;
 
 /// The completion script of a shell.
-pub(crate) fn completions(out: &Out, shell: Shell) -> CommandResult {
+pub(crate) fn completions(out: &Out, shell: Shell) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "backupctl", &mut script);
     out.raw(&script);
-    Ok(status::SUCCESS)
+    status::SUCCESS
 }
 
 /// The manual page, in roff.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backupctl_adapters::application::context::StageContext;
-use backupctl_adapters::{config, defaults};
 use backupctl_adapters::domain::{ErrorCode, Failure, ProjectName, Stage};
+use backupctl_adapters::{config, defaults};
 use serde_json::{Value, json};
 
 use crate::args::Global;

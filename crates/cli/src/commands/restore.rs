@@ -3,7 +3,7 @@
 use backupctl_adapters::application::use_cases::{
     Only, Restore, RestoreOptions, guide::import_guide,
 };
-use backupctl_adapters::domain::{ByteSize, ErrorCode};
+use backupctl_adapters::domain::{ByteSize, ErrorCode, SnapshotId};
 use serde_json::json;
 
 use crate::args::{Global, OnlyArg, RestoreArgs};
@@ -55,7 +55,7 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
         }));
         return Ok(status::SUCCESS);
     }
-    let ids: Vec<&str> = outcome.snapshots.iter().map(|s| s.short()).collect();
+    let ids: Vec<&str> = outcome.snapshots.iter().map(SnapshotId::short).collect();
     out.line(format!(
         "{GOOD}restored{GOOD:#} {} files, {} from {} to {}",
         outcome.files,

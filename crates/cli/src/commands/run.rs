@@ -97,10 +97,8 @@ fn summary(out: &Out, run: &BackupRun) {
         out.line(format!("{BAD}backup of {} failed{BAD:#} after {took}", run.project));
     }
     out.line(format!("  run       {}", run.run_id));
-    if let Some(dump) = &run.dump {
-        if run.status == RunStatus::Success {
-            out.line(format!("  dump      {} ({})", dump.file, ByteSize(dump.bytes)));
-        }
+    if let Some(dump) = run.dump.as_ref().filter(|_| run.status == RunStatus::Success) {
+        out.line(format!("  dump      {} ({})", dump.file, ByteSize(dump.bytes)));
     }
     for s in &run.snapshots {
         out.line(format!(
@@ -190,7 +188,11 @@ fn tell_all(app: &App, outcome: &AllOutcome, stream: bool) {
     let good = outcome.projects.iter().filter(|p| p.succeeded()).count();
     let of = outcome.projects.len();
     if of == 0 {
-        out.warn("no project is enabled: nothing was backed up");
+        let failure = Failure::new(
+            ErrorCode::NothingToBackUp,
+            "no project is enabled: nothing was backed up",
+        );
+        out.error(failure.code, &failure.message, "enable a project with `enabled: true`");
     }
     out.line(format!("{good} of {of} backups succeeded"));
 }

@@ -12,7 +12,12 @@ use crate::render::{DIM, Out};
 use crate::wire::App;
 
 /// Runs the command.
-pub(crate) async fn run(global: &Global, out: Out, project: &str, last: Option<usize>) -> CommandResult {
+pub(crate) async fn run(
+    global: &Global,
+    out: Out,
+    project: &str,
+    last: Option<usize>,
+) -> CommandResult {
     let app = App::start(global, out).await?;
     let project = app.project(project).await?;
     let snapshots = list_snapshots(&app.world, &project, last, &app.cancel).await?;

@@ -16,7 +16,12 @@ use crate::render::{BAD, BOLD, DIM, GOOD, Out, WARN, record};
 use crate::wire::App;
 
 /// Runs the command.
-pub(crate) async fn run(global: &Global, out: Out, project: Option<&str>, last: u32) -> CommandResult {
+pub(crate) async fn run(
+    global: &Global,
+    out: Out,
+    project: Option<&str>,
+    last: u32,
+) -> CommandResult {
     let app = App::start(global, out).await?;
     match project {
         None => overview(&app).await,
@@ -61,10 +66,10 @@ fn row(p: &ProjectStatus, tz: &TimeZone) -> Vec<(String, Option<Style>)> {
     vec![
         (p.name.clone(), Some(BOLD)),
         (state.to_owned(), Some(style)),
-        (p.last_run.as_ref().map(|r| time(r.started_at)).unwrap_or_else(|| "never".into()), None),
+        (p.last_run.as_ref().map_or_else(|| "never".into(), |r| time(r.started_at)), None),
         (p.age.map(human::age).unwrap_or_default(), None),
         p.last_run.as_ref().map_or((String::new(), None), |r| record::status(r.status)),
-        (p.next_run.map(time).unwrap_or_else(|| "—".into()), None),
+        (p.next_run.map_or_else(|| "—".into(), time), None),
         (remark, Some(DIM)),
     ]
 }

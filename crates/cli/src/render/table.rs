@@ -36,7 +36,11 @@ impl Table {
             for (i, (text, style)) in row.iter().enumerate() {
                 let pad = widths.get(i).copied().unwrap_or(0).saturating_sub(width(text));
                 match style {
-                    Some(style) => line.push_str(&format!("{style}{text}{style:#}")),
+                    Some(style) => line.extend([
+                        style.render().to_string(),
+                        text.clone(),
+                        style.render_reset().to_string(),
+                    ]),
                     None => line.push_str(text),
                 }
                 if i + 1 < row.len() {
