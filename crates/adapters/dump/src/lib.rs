@@ -1,1 +1,17 @@
 //! Dumps databases in one streaming pass.
+//!
+//! A dumper reads its engine's own dump, compresses, hashes and writes it as it comes, and proves
+//! the file afterwards: memory does not grow with the data. What every engine shares is in
+//! [`stream`]; an engine's folder holds only what is its own.
+
+mod blocking;
+mod percent;
+mod postgres;
+mod sqlite;
+mod stream;
+mod unpack;
+mod verify;
+
+pub use postgres::PostgresDumper;
+pub use sqlite::SqliteDumper;
+pub use unpack::FileUnpacker;

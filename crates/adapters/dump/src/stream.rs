@@ -1,0 +1,126 @@
+//! The one pass that every dump goes through: read, compress, hash, write.
+//!
+//! Errors inside travel as [`io::Error`], because the pass is run from a reader's callback; a
+//! [`Failure`] is carried in one whole and taken out again by [`into_failure`].
+
+mod atomic_file;
+mod compress;
+mod decompress;
+mod gzip;
+mod sink;
+mod watch;
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use backupctl_domain::project::Compression;
+use backupctl_domain::{ErrorCode, Failure};
+
+pub(crate) use atomic_file::{AtomicFile, partial_name};
+pub(crate) use compress::Compressor;
+pub(crate) use decompress::{Decoder, Packing};
+pub(crate) use sink::{Sink, checksum_text};
+pub(crate) use watch::Watch;
+
+/// How much is read at once. A pipe gives less; files give this much.
+pub(crate) const CHUNK: usize = 256 * 1024;
+
+/// A written file that does not stand under its name yet.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The file, complete, not yet committed.
+    pub(crate) file: AtomicFile,
+    /// The bytes read.
+    pub(crate) raw_bytes: u64,
+    /// The bytes written.
+    pub(crate) bytes: u64,
+    /// `blake3:…` of the bytes written.
+    pub(crate) checksum: String,
+}
+
+/// Reads `source` to its end into `file`. `tap` sees every byte before it is compressed.
+///
+/// At most `max_bytes` are written (`DISK_LOW` beyond that). The file is neither synced nor renamed:
+/// whoever calls knows whether the source ended well, and commits.
+pub(crate) fn pump(
+    source: &mut dyn Read,
+    file: AtomicFile,
+    compression: Option<Compression>,
+    max_bytes: Option<u64>,
+    watch: &mut Watch,
+    mut tap: impl FnMut(&[u8]),
+) -> io::Result<Written> {
+    let mut compressor = Compressor::new(compression)?;
+    let mut sink = Sink::new(file, max_bytes);
+    let mut buffer = vec![0; CHUNK];
+    let mut raw_bytes = 0_u64;
+    loop {
+        let read = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        let chunk = &buffer[..read];
+        tap(chunk);
+        compressor.push(chunk, &mut sink)?;
+        raw_bytes += read as u64;
+        watch.advance(read)?;
+    }
+    compressor.finish(&mut sink)?;
+    watch.report();
+    let (file, bytes, checksum) = sink.finish()?;
+    Ok(Written { file, raw_bytes, bytes, checksum })
+}
+
+/// The failure that travelled in an error, or what the error means for a file written at `path`.
+pub(crate) fn into_failure(error: io::Error, path: &Path) -> Failure {
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure,
+        Err(error) => write_failure(&error, path),
+    }
+}
+
+/// What an error of writing, creating or syncing `path` means.
+pub(crate) fn write_failure(error: &io::Error, path: &Path) -> Failure {
+    let shown = path.display();
+    let dir = path.parent().unwrap_or(path).display();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Failure::new(ErrorCode::DiskFull, format!("the disk of {dir} is full: {error}"))
+                .with_remedy(format!("free space on the disk of {dir}, or set `base_dir` to a larger one"))
+        }
+        io::ErrorKind::FileTooLarge => Failure::new(
+            ErrorCode::FsFileTooLarge,
+            format!("the file system of {dir} cannot hold a file as large as {shown}: {error}"),
+        )
+        .with_remedy("use a disk whose file system has no such limit (FAT32 ends at 4 GiB), or raise the file size limit of the process (`ulimit -f`)"),
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::AlreadyExists => {
+            Failure::new(ErrorCode::PathNotWritable, format!("cannot write {shown}: {error}"))
+                .with_remedy(format!("make {dir} a folder that the user running backupctl may write"))
+        }
+        _ => Failure::new(ErrorCode::PathNotWritable, format!("writing {shown} failed: {error}"))
+            .with_remedy(format!("check the disk of {dir} (`dmesg` tells of input/output errors)")),
+    }
+}
+
+/// What an error of reading `path`, a file of our own, means.
+pub(crate) fn read_failure(error: &io::Error, path: &Path) -> Failure {
+    let shown = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            Failure::new(ErrorCode::DumpTruncated, format!("{shown} is gone")).permanent()
+        }
+        io::ErrorKind::PermissionDenied => {
+            Failure::new(ErrorCode::PathNotWritable, format!("cannot read {shown}: {error}"))
+        }
+        _ => Failure::new(ErrorCode::DumpCorrupt, format!("reading {shown} failed: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! Unpacking for a restore: whole or not at all.
+
+use backupctl_adapter_dump::FileUnpacker;
+use backupctl_application::ports::Unpacker;
+
+use super::*;
+
+#[tokio::test]
+async fn only_what_is_whole_is_unpacked() {
+    let work = WorkDir::new();
+    let text = "one line of many\n".repeat(20_000);
+    let packed = zstd_file(&text);
+    let file = work.file("d/x.sql.zst", &packed);
+    let unpacked = FileUnpacker.unpack(&file, &context()).await.unwrap().unwrap();
+    assert_eq!(unpacked.path, work.join("d/x.sql"));
+    assert_eq!(unpacked.bytes, text.len() as u64);
+    assert_eq!(fs::read_to_string(&unpacked.path).unwrap(), text);
+    let again = FileUnpacker.unpack(&file, &context()).await.unwrap_err();
+    assert_eq!(again.code, ErrorCode::PathNotWritable);
+    assert_eq!(FileUnpacker.unpack(&unpacked.path, &context()).await.unwrap(), None);
+
+    for place in 0..packed.len() {
+        let cut = work.file("e/y.sql.zst", &packed[..place]);
+        let failure = FileUnpacker.unpack(&cut, &context()).await.unwrap_err();
+        assert_eq!(
+            (failure.code, failure.is_transient()),
+            (ErrorCode::DumpCorrupt, false),
+            "cut at {place}"
+        );
+        assert_eq!(work.names("e"), ["y.sql.zst"]);
+    }
+    let gz = work.file("f/z.gz", b"\x1f\x8bnonsense");
+    let failure = FileUnpacker.unpack(&gz, &context()).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::DumpCorrupt);
+    assert_eq!(work.names("f"), ["z.gz"]);
+}
+
+fn zstd_file(text: &str) -> Vec<u8> {
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.include_checksum(true).unwrap();
+    std::io::copy(&mut text.as_bytes(), &mut encoder).unwrap();
+    encoder.finish().unwrap()
+}
