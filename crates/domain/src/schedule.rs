@@ -199,20 +199,24 @@ fn parse(cron: &str) -> Result<(Cron, Cron), String> {
             fields.len()
         ));
     }
-    for (at, (name, range)) in FIELDS.iter().enumerate() {
-        let mut alone = ["*"; 5];
-        alone[at] = fields[at];
-        // The parser passes over an empty item of a list.
-        let has_gap = fields[at].split(',').any(str::is_empty);
-        if has_gap || read(&alone).is_none() {
-            return Err(format!(
-                "{name} {:?} is not valid; it takes {range}; also lists (1,2), ascending ranges \
-                 (1-5) and steps (*/2)",
-                fields[at]
-            ));
+    // The parser passes over an empty item of a list.
+    let has_gap = |field: &str| field.split(',').any(str::is_empty);
+    let slots = read(&fields).filter(|_| !fields.iter().any(|field| has_gap(field)));
+    let Some(slots) = slots else {
+        // Reading is slow, so each field is read by itself only to find the wrong one.
+        for (at, (name, range)) in FIELDS.iter().enumerate() {
+            let mut alone = ["*"; 5];
+            alone[at] = fields[at];
+            if has_gap(fields[at]) || read(&alone).is_none() {
+                return Err(format!(
+                    "{name} {:?} is not valid; it takes {range}; also lists (1,2), ascending \
+                     ranges (1-5) and steps (*/2)",
+                    fields[at]
+                ));
+            }
         }
-    }
-    let slots = read(&fields).ok_or("is not a valid cron expression")?;
+        return Err("is not a valid cron expression".to_owned());
+    };
     let days = read(&["0", "0", fields[2], fields[3], fields[4]])
         .ok_or("is not a valid cron expression")?;
     // 30 February parses and never comes. A leap day on a given weekday takes up to 40 years.
