@@ -8,7 +8,7 @@ use backupctl_domain::project::{Channel, EmailChannel, SmtpSecurity};
 use figment::value::Dict;
 
 use crate::environment::Source;
-use crate::keys::{KEYS, Scope};
+use crate::keys::{KEYS, Scope, key};
 use crate::layers::{
     Arena, FileLayer, Leaf, Origin, ShapeIssue, base_of, find, from_variables, insert, merge,
 };
@@ -89,8 +89,8 @@ impl<'a> Element<'a> {
     fn take_variables(&mut self, r: &Reader<'_, '_>, below: bool) {
         const ADDRESSES: [&str; 3] = ["smtp_host", "webhook_url", "url"];
         let config = find(&self.dict, "notification.config").and_then(|c| c.as_dict());
-        let addressed =
-            config.is_some_and(|config| config.keys().any(|key| ADDRESSES.contains(&base_of(key))));
+        let addressed = config
+            .is_some_and(|config| config.keys().any(|name| ADDRESSES.contains(&base_of(name))));
         if below && addressed {
             return;
         }
@@ -181,10 +181,7 @@ pub(super) fn warn_of_others(r: &mut Reader<'_, '_>, section: &str, kind: &str) 
         let path = format!("{section}.{name}");
         let of_file =
             r.leaf(&path).is_some_and(|leaf| !matches!(leaf.origin, Origin::Variable(..)));
-        let meaning = KEYS
-            .iter()
-            .find(|k| k.path == format!("{section}.{}", base_of(name)))
-            .map_or("", |k| k.meaning);
+        let meaning = key(&format!("{section}.{}", base_of(name))).map_or("", |k| k.meaning);
         // The table says of each key whose it is: `email: the SMTP server`.
         if of_file
             && let Some((owner, _)) = meaning.split_once(": ")
@@ -200,7 +197,7 @@ pub(super) fn required_secret(r: &mut Reader<'_, '_>, path: &str, kind: &str) ->
     let secret = r.secret(path);
     if secret.is_none() && !r.given(path) {
         let name = path.rsplit('.').next().unwrap_or(path);
-        let env = KEYS.iter().find(|k| k.path == path).and_then(|k| k.env.first());
+        let env = key(path).and_then(|k| k.env.first());
         let env = env.map_or(String::new(), |name| format!(" (or {name})"));
         r.missing(path, format!("`{name}`{env} is missing, which `{kind}` needs"));
     }
