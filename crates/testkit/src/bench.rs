@@ -79,6 +79,7 @@ impl TestBench {
         let journal = Arc::new(Journal::new());
         let work = WorkDir::new();
         let base_dir = work.dir("base");
+        let clock = Arc::new(FakeClock::new(&journal));
         Self {
             lock: Arc::new(FakeLock::new(&journal)),
             audit: Arc::new(FakeAudit::new(&journal)),
@@ -89,14 +90,14 @@ impl TestBench {
             hooks: Arc::new(FakeHooks::new(&journal)),
             dumper: FakeDumper::new(&journal),
             encryptor: FakeEncryptor::new(&journal),
-            repository: Arc::new(FakeRepository::new(&journal)),
+            repository: Arc::new(FakeRepository::new(&journal, clock.clone())),
             cleanup: Arc::new(FakeCleanup::new(&journal, &base_dir)),
             unpacker: Arc::new(FakeUnpacker::new(&journal)),
             monitor: Arc::new(FakeMonitor::new(&journal)),
             children: Arc::new(FakeChildren::new(&journal)),
             config: Arc::new(FakeConfig::new(&journal, &base_dir)),
             keys: Arc::new(FakeKeys::new(&journal)),
-            clock: Arc::new(FakeClock::new(&journal)),
+            clock,
             disk: Arc::new(FakeDisk::new(&journal)),
             observer: Arc::new(RecordingObserver::new()),
             cancel: Cancel::new(),

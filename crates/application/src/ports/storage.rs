@@ -20,8 +20,6 @@ pub struct StoreRequest {
     /// The last snapshot with the same tags, if one is known: what it holds unchanged is not read
     /// again.
     pub parent: Option<SnapshotId>,
-    /// When the run started: the snapshot's time.
-    pub time: Timestamp,
 }
 
 /// A stored snapshot, not yet proven.
@@ -40,7 +38,7 @@ pub struct StoredSnapshot {
 pub struct Snapshot {
     /// Its whole id.
     pub id: SnapshotId,
-    /// Its time.
+    /// When the repository stored it.
     pub time: Timestamp,
     /// Its tags as stored.
     pub tags: Vec<String>,

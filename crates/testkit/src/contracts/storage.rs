@@ -5,34 +5,38 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backupctl_application::ports::{
-    RemoteStorage, RepositoryAdmin, RestoreRequest, StoreRequest, StoredSnapshot,
+    RemoteStorage, RepositoryAdmin, RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
 };
 use backupctl_domain::project::SnapshotMode;
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::{SyncPart, sync_parts};
 use backupctl_domain::{ErrorCode, ProjectName, SnapshotId, Stage};
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 
 use super::{assert_fails, cancelled, context};
-use crate::builders::{at, name};
+use crate::builders::name;
 
 /// One project's view of the repository.
 type View = (Arc<dyn RemoteStorage>, Arc<dyn RepositoryAdmin>);
 
-/// Holds an empty repository to its promises. `make` gives a project's view of it, `dir` is an empty
-/// folder for sources and targets.
-pub async fn remote_storage(make: impl Fn(&ProjectName) -> View, dir: &Path) {
+/// Holds an empty repository to its promises. `make` gives a project's view of it, `now` reads the
+/// clock by which it stores, `dir` is an empty folder for sources and targets.
+pub async fn remote_storage(
+    make: impl Fn(&ProjectName) -> View,
+    now: &dyn Fn() -> Timestamp,
+    dir: &Path,
+) {
     let (ours, theirs) = (name("ours"), name("theirs"));
     let (storage, admin) = make(&ours);
     let sources = Sources::new(dir);
     a_repository_knows_itself(&*admin, &ours).await;
 
-    // Somebody else's snapshot, older than anything of ours.
+    // Somebody else's snapshot, before anything of ours.
     let (their_storage, _) = make(&theirs);
     let part = sources.parts(&theirs, SnapshotMode::Combined, "0").remove(0);
-    let other = store(&*their_storage, &part, None, at("2025-01-01T00:00:00Z")).await;
+    let other = store(&*their_storage, &part, None).await;
 
-    let first = what_is_stored_is_proven(&*storage, &ours, &sources).await;
+    let first = what_is_stored_is_proven(&*storage, &ours, &sources, now).await;
     unchanged_assets_are_not_read_again(&*storage, &ours, &sources, &first).await;
     files_come_back(&*storage, &sources, &first, dir).await;
     a_call_that_is_stopped_stores_nothing(&*storage, &ours, &sources).await;
@@ -79,9 +83,8 @@ async fn store(
     storage: &dyn RemoteStorage,
     part: &SyncPart,
     parent: Option<SnapshotId>,
-    time: Timestamp,
 ) -> StoredSnapshot {
-    let request = StoreRequest { part: part.clone(), exclude: Vec::new(), parent, time };
+    let request = StoreRequest { part: part.clone(), exclude: Vec::new(), parent };
     let stored = storage.store(&request, &context(Stage::Sync)).await.unwrap();
     assert_eq!(stored.info.tags, part.tag_texts());
     assert_eq!(stored.unread, Vec::<String>::new());
@@ -103,12 +106,14 @@ async fn what_is_stored_is_proven(
     storage: &dyn RemoteStorage,
     project: &ProjectName,
     sources: &Sources,
+    now: &dyn Fn() -> Timestamp,
 ) -> StoredSnapshot {
     let ctx = context(Stage::Sync);
     assert!(storage.snapshots(&ctx).await.unwrap().is_empty(), "others' snapshots are not shown");
     let part = sources.parts(project, SnapshotMode::Combined, "1").remove(0);
-    let time = at("2026-03-01T00:00:05Z");
-    let stored = store(storage, &part, None, time).await;
+    let before = now();
+    let stored = store(storage, &part, None).await;
+    let after = now();
     assert_eq!(stored.info.files_new, 5, "two assets of two files each, and the dump");
     assert_eq!((stored.info.files_changed, stored.info.files_unmodified), (0, 0));
     assert_eq!(stored.files_total, 5);
@@ -133,7 +138,9 @@ async fn what_is_stored_is_proven(
     let found = storage.snapshots(&ctx).await.unwrap();
     assert_eq!(found.len(), 1);
     assert!(found[0].id.matches(&stored.info.id));
-    assert_eq!((found[0].time, &found[0].tags), (time, &stored.info.tags));
+    assert_eq!(found[0].tags, stored.info.tags);
+    let time = found[0].time;
+    assert!((before..=after).contains(&time), "{time} is not from {before} to {after}");
     let mut paths: Vec<&Path> = found[0].paths.iter().map(PathBuf::as_path).collect();
     let mut expected = part.paths();
     paths.sort();
@@ -150,7 +157,7 @@ async fn unchanged_assets_are_not_read_again(
 ) {
     let part = sources.parts(project, SnapshotMode::Combined, "2").remove(0);
     let parent = Some(first.info.id.clone());
-    let second = store(storage, &part, parent, at("2026-03-02T00:00:05Z")).await;
+    let second = store(storage, &part, parent).await;
     assert_eq!(second.info.files_unmodified, 4, "{:?}", second.info);
     assert_eq!((second.info.files_new, second.info.files_changed), (1, 0), "the new dump alone");
     let ids: Vec<SnapshotId> =
@@ -202,8 +209,7 @@ async fn a_call_that_is_stopped_stores_nothing(
 ) {
     let before = storage.snapshots(&context(Stage::Sync)).await.unwrap();
     let part = sources.parts(project, SnapshotMode::Combined, "stopped").remove(0);
-    let time = at("2026-03-02T12:00:05Z");
-    let request = StoreRequest { part, exclude: Vec::new(), parent: None, time };
+    let request = StoreRequest { part, exclude: Vec::new(), parent: None };
     let stopped = storage.store(&request, &cancelled(Stage::Sync)).await;
     assert_fails(stopped, ErrorCode::Interrupted, "a cancelled store");
     assert_eq!(storage.snapshots(&context(Stage::Sync)).await.unwrap(), before);
@@ -216,29 +222,37 @@ async fn retention_really_removes(
 ) {
     let ctx = context(Stage::Prune);
     // Two combined ones are there. Three runs in separate mode make three of each of three tag sets.
-    for day in 3..6 {
-        let time = at("2026-03-01T00:00:05Z") + (24 * (day - 1)).hours();
-        for part in sources.parts(project, SnapshotMode::Separate, &day.to_string()) {
-            store(storage, &part, None, time).await;
+    let mut dumps = Vec::new();
+    for run in 3..6 {
+        for part in sources.parts(project, SnapshotMode::Separate, &run.to_string()) {
+            let stored = store(storage, &part, None).await;
+            if part.dump.is_some() {
+                dumps.push(stored.info.id);
+            }
         }
     }
-    let count = |snapshots: &[backupctl_application::ports::Snapshot], tag: &str| {
-        snapshots.iter().filter(|s| s.tags.iter().any(|t| t.starts_with(tag))).count()
+    let tagged = |snapshot: &Snapshot, tag: &str| snapshot.tags.iter().any(|t| t.starts_with(tag));
+    let counts = |snapshots: &[Snapshot]| {
+        ["backupctl:combined", "backupctl:db", "backupctl:assets:"]
+            .map(|tag| snapshots.iter().filter(|s| tagged(s, tag)).count())
     };
     let keep = KeepPolicy { last: 2, ..KeepPolicy::default() };
     let report = storage.prune(&keep, &ctx).await.unwrap();
-    let left = storage.snapshots(&ctx).await.unwrap();
-    assert_eq!(count(&left, "backupctl:combined"), 2);
-    assert_eq!(count(&left, "backupctl:db"), 2, "grouped by tags, not by the dump's path");
-    assert_eq!(count(&left, "backupctl:assets:"), 4);
     assert_eq!((report.removed.len(), report.kept), (3, 8));
-    let oldest_kept = left.iter().filter(|s| count(std::slice::from_ref(s), "backupctl:db") == 1);
-    let days: Vec<String> = oldest_kept.map(|s| s.time.strftime("%d").to_string()).collect();
-    assert_eq!(days, ["05", "04"], "the newest stay");
+    let left = storage.snapshots(&ctx).await.unwrap();
+    assert_eq!(counts(&left), [2, 2, 4], "grouped by tags, not by the dump's path");
+    let newest_first = left.iter().filter(|s| tagged(s, "backupctl:db"));
+    for (left, expected) in newest_first.zip(dumps.iter().rev()) {
+        assert!(left.id.matches(expected), "the newest stay, newest first");
+    }
 
-    let daily = KeepPolicy { daily: 7, ..KeepPolicy::default() };
+    let report = storage.prune(&keep, &ctx).await.unwrap();
+    assert_eq!((report.removed.len(), report.kept), (0, 8), "nothing is left to remove");
+    let daily = KeepPolicy { daily: 1, ..KeepPolicy::default() };
     let report = storage.prune(&daily, &ctx).await.unwrap();
-    assert_eq!((report.removed.len(), report.kept), (0, 8), "nothing is beyond seven days");
+    assert_eq!((report.removed.len(), report.kept), (4, 4), "the last of the day, for each tags");
+    let left = storage.snapshots(&ctx).await.unwrap();
+    assert!(left.iter().any(|s| s.id.matches(&dumps[2])), "the newest of them");
 }
 
 async fn one_snapshot_is_forgotten(storage: &dyn RemoteStorage, admin: &dyn RepositoryAdmin) {

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
-    PruneReport, RemoteStorage, RepositoryAdmin, RepositoryInfo, RestoreReport, RestoreRequest,
-    Snapshot, StoreRequest, StoredSnapshot,
+    Clock, PruneReport, RemoteStorage, RepositoryAdmin, RepositoryInfo, RestoreReport,
+    RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
 };
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::SyncPart;
@@ -54,14 +54,15 @@ struct State {
 /// `restore`, `unlock_stale`, `check_tool`, `check`, `init`, `forget`.
 pub struct FakeRepository {
     core: Core,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
 injectable!(FakeRepository);
 
 impl FakeRepository {
-    /// An empty repository, initialised.
-    pub fn new(journal: &Arc<Journal>) -> Self {
+    /// An empty repository, initialised, whose snapshots are as old as that clock says.
+    pub fn new(journal: &Arc<Journal>, clock: Arc<dyn Clock>) -> Self {
         let operations = &[
             "store",
             "prove",
@@ -76,6 +77,7 @@ impl FakeRepository {
         ];
         Self {
             core: Core::new(journal, operations),
+            clock,
             state: Mutex::new(State {
                 initialized: true,
                 lock: None,
@@ -226,7 +228,7 @@ impl RemoteStorage for FakeStorage {
         let stored = Stored {
             snapshot: Snapshot {
                 id: id.clone(),
-                time: request.time,
+                time: self.repository.clock.now(),
                 tags: tags.clone(),
                 paths,
                 host: "testhost".to_owned(),
@@ -309,6 +311,7 @@ impl RemoteStorage for FakeStorage {
         locked(&self.repository.state).open()?;
         let mut mine: Vec<Snapshot> =
             self.repository.all().into_iter().filter(|s| self.mine(s)).collect();
+        // Of those of one moment the last stored is the newest.
         mine.reverse();
         mine.sort_by_key(|s| std::cmp::Reverse(s.time));
         Ok(mine)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use backupctl_application::ports::Clock;
 use backupctl_domain::project::Engine;
 use backupctl_domain::{ErrorCode, Failure};
 use backupctl_testkit::builders::project;
@@ -111,5 +112,5 @@ async fn remote_storage() {
         let storage = bench.repository.of(project);
         (storage.clone() as Arc<_>, storage as Arc<_>)
     };
-    contracts::remote_storage(view, &bench.work.dir("contract")).await;
+    contracts::remote_storage(view, &|| bench.clock.now(), &bench.work.dir("contract")).await;
 }

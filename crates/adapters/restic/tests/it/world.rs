@@ -18,7 +18,6 @@ use backupctl_domain::project::{ResticTarget, SnapshotMode};
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::tag::Tag;
 use backupctl_domain::{ProjectName, Redactor, Secret, Stage};
-use jiff::Timestamp;
 use tempfile::TempDir;
 
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -143,7 +142,7 @@ impl World {
 }
 
 pub(crate) fn request(part: SyncPart) -> StoreRequest {
-    StoreRequest { part, exclude: Vec::new(), parent: None, time: Timestamp::UNIX_EPOCH }
+    StoreRequest { part, exclude: Vec::new(), parent: None }
 }
 
 pub(crate) fn ctx() -> StageContext {

@@ -238,7 +238,6 @@ impl Shared {
             let request = StoreRequest {
                 parent: self.parent_of(&part),
                 exclude: self.project.assets.exclude.clone(),
-                time: self.started_at,
                 part: part.clone(),
             };
             let stored = match storage.store(&request, &ctx).await {

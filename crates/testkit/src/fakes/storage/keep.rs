@@ -7,7 +7,7 @@ use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::{ErrorCode, Failure, SnapshotId};
 use jiff::tz::TimeZone;
 
-/// The snapshots that go. Every count of the policy is honoured, in UTC; `within` is not, and says
+/// The snapshots that go, of a list in the order of storing. Every count of the policy is honoured, in UTC; `within` is not, and says
 /// so.
 pub(super) fn forgotten(
     snapshots: &[Snapshot],
@@ -28,6 +28,8 @@ pub(super) fn forgotten(
     }
     let mut gone = Vec::new();
     for group in groups.values_mut() {
+        // Stable: of those of one moment the last stored is the newest.
+        group.reverse();
         group.sort_by_key(|s| std::cmp::Reverse(s.time));
         let kept = kept(group, keep);
         gone.extend(group.iter().map(|s| &s.id).filter(|id| !kept.contains(id)).cloned());
