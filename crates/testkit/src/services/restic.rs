@@ -1,11 +1,20 @@
 //! restic repositories without the wait for their making.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::child::{Program, find};
 use super::template;
 use crate::WorkDir;
 use crate::fakes::digest;
+
+/// The parts of `fixtures/quick-repository`, see the README there.
+const QUICK_CONFIG: &[u8] = include_bytes!("../../fixtures/quick-repository/config");
+const QUICK_KEY: &str = "f9289ccc4c1a7a91c31a2a53a2d317ed38331dee78aabf97d24535feeb4e30a4";
+const QUICK_KEY_FILE: &[u8] = include_bytes!(
+    "../../fixtures/quick-repository/keys/\
+     f9289ccc4c1a7a91c31a2a53a2d317ed38331dee78aabf97d24535feeb4e30a4"
+);
 
 /// An initialised, empty restic repository of its own, gone on drop.
 ///
@@ -18,6 +27,10 @@ pub struct Repository {
 }
 
 impl Repository {
+    /// The password with which every restic opens the repository in milliseconds; with any other it
+    /// takes half a second, since restic makes its keys slow to guess.
+    pub const QUICK_PASSWORD: &str = "correct horse";
+
     /// A new repository with that password, in a folder of its own.
     pub fn fresh(password: &str) -> Self {
         let work = WorkDir::new();
@@ -28,12 +41,16 @@ impl Repository {
 
     /// A new repository with that password at that path, e.g. below `Sshd::root`.
     pub fn fresh_at(path: &Path, password: &str) -> Self {
-        std::fs::create_dir_all(path).expect("the repository's folder can be made");
+        fs::create_dir_all(path).expect("the repository's folder can be made");
         Self::place(path, password);
         Self { path: path.to_owned(), password: password.to_owned(), work: WorkDir::new() }
     }
 
     fn place(path: &Path, password: &str) {
+        if password == Self::QUICK_PASSWORD {
+            place_quick(path).expect("files can be written in a new folder");
+            return;
+        }
         let version = Program::new(binary()).args(["version"]).run();
         let version = version.split_whitespace().nth(1).unwrap_or("unknown").to_owned();
         let key = format!("repository-1-{version}-{}", &digest(password.as_bytes())[..16]);
@@ -80,6 +97,14 @@ impl Repository {
             .env("RESTIC_PASSWORD", &self.password)
             .try_run()
     }
+}
+
+fn place_quick(path: &Path) -> std::io::Result<()> {
+    for folder in ["data", "index", "keys", "locks", "snapshots"] {
+        fs::create_dir_all(path.join(folder))?;
+    }
+    fs::write(path.join("config"), QUICK_CONFIG)?;
+    fs::write(path.join("keys").join(QUICK_KEY), QUICK_KEY_FILE)
 }
 
 fn binary() -> PathBuf {

@@ -5,6 +5,8 @@ use std::net::TcpStream;
 
 use backupctl_testkit::services::{HttpReceiver, Postgres, Reply, Repository, Sshd};
 
+const QUICK: &str = Repository::QUICK_PASSWORD;
+
 #[test]
 fn a_private_postgres_serves_stops_and_comes_back() {
     let mut server = Postgres::start();
@@ -39,7 +41,7 @@ fn servers_end_with_their_values_and_do_not_share_data() {
 #[test]
 fn a_private_sshd_takes_a_restic_repository_over_sftp() {
     let mut server = Sshd::start();
-    let repository = Repository::fresh_at(&server.root().join("one"), "open");
+    let repository = Repository::fresh_at(&server.root().join("one"), QUICK);
     let ssh = |key: &std::path::Path, known_hosts: &std::path::Path| {
         let command = format!(
             "sftp.command=ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -i {} -p {} -o \
@@ -64,13 +66,28 @@ fn a_private_sshd_takes_a_restic_repository_over_sftp() {
 
 #[test]
 fn a_fresh_repository_is_empty_whatever_others_hold() {
-    let first = Repository::fresh("one");
+    let first = Repository::fresh(QUICK);
     first.restic(&["backup", "--host", "h", "/etc/hostname"]);
     assert!(first.restic(&["snapshots", "--json"]).contains("/etc/hostname"));
-    let second = Repository::fresh("one");
+    let second = Repository::fresh(QUICK);
     assert_eq!(second.restic(&["snapshots", "--json"]).trim(), "[]");
     let third = Repository::fresh("another");
     assert_eq!(third.restic(&["snapshots", "--json"]).trim(), "[]");
+}
+
+#[test]
+fn a_quick_repository_opens_with_its_own_password_alone() {
+    let quick = Repository::fresh(QUICK);
+    quick.restic(&["cat", "config"]);
+    let key: String = quick.restic(&["cat", "key", &key_of(&quick)]);
+    assert!(key.contains("\"N\": 2048"), "slow to open: {key}");
+    let other = Repository::fresh("another");
+    assert_ne!(key_of(&other), key_of(&quick));
+}
+
+fn key_of(repository: &Repository) -> String {
+    let mut keys = std::fs::read_dir(repository.path().join("keys")).unwrap();
+    keys.next().unwrap().unwrap().file_name().into_string().unwrap()
 }
 
 fn send(receiver: &HttpReceiver, request: &str) -> String {

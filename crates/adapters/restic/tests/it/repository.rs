@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use backupctl_application::ports::{RemoteStorage, RepositoryAdmin};
 use backupctl_domain::{ErrorCode, Secret};
 
-use crate::world::{World, copy, ctx, request};
+use backupctl_testkit::services::Repository;
+
+use crate::world::{PASSWORD, World, ctx, request};
 
 #[tokio::test]
 async fn a_missing_repository_is_not_created_in_silence() {
@@ -46,7 +48,7 @@ async fn auto_init_creates_it_once_and_never_where_one_was_before() {
 
     // Another repository in its place.
     fs::remove_dir(world.repo()).unwrap();
-    copy(&World::new().repo(), &world.repo());
+    Repository::fresh_at(&world.repo(), PASSWORD);
     let failure = again.check(&ctx()).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::RepoNotInitialized);
     assert!(failure.message.contains("another repository than before"), "{}", failure.message);

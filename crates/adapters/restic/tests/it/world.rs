@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -18,9 +18,11 @@ use backupctl_domain::project::{ResticTarget, SnapshotMode};
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::tag::Tag;
 use backupctl_domain::{ProjectName, Redactor, Secret, Stage};
+use backupctl_testkit::services::Repository;
 use tempfile::TempDir;
 
-pub(crate) const PASSWORD: &str = "correct horse";
+/// Every restic of these tests opens its repository with this, so it had better be quick.
+pub(crate) const PASSWORD: &str = Repository::QUICK_PASSWORD;
 
 pub(crate) struct World {
     pub(crate) dir: TempDir,
@@ -30,10 +32,7 @@ impl World {
     /// A place with an empty repository that no memory knows of.
     pub(crate) fn new() -> Self {
         let world = Self::without_repository();
-        copy(template(), &world.repo());
-        for folder in ["data", "index", "locks", "snapshots"] {
-            fs::create_dir(world.repo().join(folder)).unwrap();
-        }
+        Repository::fresh_at(&world.repo(), PASSWORD);
         world
     }
 
@@ -89,11 +88,20 @@ impl World {
     }
 
     pub(crate) fn restic_with(&self, change: impl FnOnce(&mut ResticTarget)) -> Arc<Restic> {
+        self.restic_for(&ProjectName::new("demo").unwrap(), change)
+    }
+
+    /// The view of another project than `demo`.
+    pub(crate) fn restic_for(
+        &self,
+        project: &ProjectName,
+        change: impl FnOnce(&mut ResticTarget),
+    ) -> Arc<Restic> {
         let mut target = self.target();
         change(&mut target);
         Restic::new(ResticSettings {
             target,
-            project: ProjectName::new("demo").unwrap(),
+            project: project.clone(),
             host: "app1".to_owned(),
             state_dir: self.path("state"),
             journal: None,
@@ -152,22 +160,4 @@ pub(crate) fn ctx() -> StageContext {
 
 pub(crate) fn watched(observer: Arc<dyn Observer>, cancel: Cancel) -> StageContext {
     StageContext { observer, cancel, ..ctx() }
-}
-
-/// An empty repository that opens fast; see the README beside it.
-fn template() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/quick-repository"))
-}
-
-pub(crate) fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
