@@ -20,8 +20,10 @@ const ZSTD_JOB: u32 = 1 << 20;
 const ZSTD_OVERLAP_LOG: u32 = 5;
 /// 2 MiB, level 3's own: higher levels would take up to 128 MiB for each thread.
 const ZSTD_WINDOW_LOG: u32 = 21;
-/// Caps the tables of the high levels at 4 MiB each.
+/// Caps the tables of the levels above 5 at 4 MiB each.
 const ZSTD_TABLE_LOG: u32 = 20;
+/// Up to this level the tables are small by themselves.
+const LAST_SMALL_LEVEL: i32 = 5;
 
 /// A compressor that is pushed to.
 pub(crate) enum Compressor {
@@ -78,10 +80,10 @@ impl ZstdStream {
     fn new(level: i32, workers: u32) -> io::Result<Self> {
         let mut encoder = Encoder::new(level)?;
         // Workers that build large tables are few, so that the memory stays what it is at level 3.
-        let workers = if level > 9 { workers.min(2) } else { workers };
+        let workers = if level > LAST_SMALL_LEVEL { workers.min(2) } else { workers };
         encoder.set_parameter(CParameter::ChecksumFlag(true))?;
         encoder.set_parameter(CParameter::WindowLog(ZSTD_WINDOW_LOG))?;
-        if level > 9 {
+        if level > LAST_SMALL_LEVEL {
             encoder.set_parameter(CParameter::HashLog(ZSTD_TABLE_LOG))?;
             encoder.set_parameter(CParameter::ChainLog(ZSTD_TABLE_LOG))?;
         }
