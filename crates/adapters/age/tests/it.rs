@@ -14,6 +14,7 @@ use backupctl_application::context::{Cancel, Interrupt, Observer, RunEvent, Stag
 use backupctl_application::ports::DumpEncryptor;
 use backupctl_domain::project::{Encryption, EncryptionType};
 use backupctl_domain::{ErrorCode, Redactor, Stage};
+use backupctl_testkit::{WorkDir, contracts};
 use tempfile::TempDir;
 
 const CHUNK: usize = 64 * 1024;
@@ -84,6 +85,13 @@ fn age(args: &[&str], paths: &[&Path], input: Option<&Path>) -> Option<Vec<u8>> 
     let stdin = input.map_or(Stdio::null(), |p| fs::File::open(p).unwrap().into());
     let out = Command::new("age").args(args).args(paths).stdin(stdin).output().unwrap();
     out.status.success().then_some(out.stdout)
+}
+
+#[tokio::test]
+async fn dump_encryptor() {
+    let (work, keys) = (WorkDir::new(), WorkDir::new());
+    let key = age_key(keys.path(), "key");
+    contracts::dump_encryptor(encryptor(&[&key], Some(&key)), work.path(), "age").await;
 }
 
 #[tokio::test]

@@ -2,8 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod clock;
-mod contract;
-mod postgres;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,11 +12,11 @@ use std::time::Duration;
 use backupctl_adapter_audit_sql::SqlAudit;
 use backupctl_application::ports::{AuditLog, RunQuery};
 use backupctl_domain::{ErrorCode, RunStatus, Stage};
+use backupctl_testkit::contracts::{self, finished_run, started_run};
+use backupctl_testkit::services::{Postgres, free_port};
 use tempfile::TempDir;
 
 use crate::clock::HeldClock;
-use crate::contract::{audit_log_contract, finished, started};
-use crate::postgres::PrivatePostgres;
 
 fn open(url: &str, clock: &Arc<HeldClock>) -> Arc<SqlAudit> {
     Arc::new(SqlAudit::connect(url, clock.clone()).unwrap())
@@ -28,20 +26,29 @@ fn sqlite_url(dir: &Path) -> String {
     format!("sqlite://{}/audit.db", dir.display())
 }
 
+/// A server, and the address of an empty database in it.
+fn postgres() -> (Postgres, String) {
+    let server = Postgres::start();
+    server.create_role("bob", "secretpw");
+    server.create_database("audit", "bob");
+    let url = server.url("bob", "audit");
+    (server, url)
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
 #[tokio::test]
-async fn sqlite_keeps_the_contract() {
+async fn sqlite_audit_log() {
     let dir = TempDir::new().unwrap();
-    audit_log_contract(open(&sqlite_url(dir.path()), &HeldClock::new())).await;
+    contracts::audit_log(open(&sqlite_url(dir.path()), &HeldClock::new())).await;
 }
 
 #[tokio::test]
-async fn postgres_keeps_the_contract() {
-    let server = PrivatePostgres::start();
-    audit_log_contract(open(&server.url(), &HeldClock::new())).await;
+async fn postgres_audit_log() {
+    let (_server, url) = postgres();
+    contracts::audit_log(open(&url, &HeldClock::new())).await;
 }
 
 #[tokio::test]
@@ -50,7 +57,7 @@ async fn an_embedded_database_is_private_and_made_by_the_first_write() {
     let folder = dir.path().join("state");
     let url = sqlite_url(&folder);
     let log = open(&url, &HeldClock::new());
-    let run = finished("p", 1, RunStatus::Success);
+    let run = finished_run("p", 1, RunStatus::Success);
 
     assert!(log.latest_runs().await.unwrap().is_empty());
     assert!(log.find_runs(&RunQuery::default()).await.unwrap().is_empty());
@@ -73,8 +80,8 @@ async fn an_embedded_database_is_private_and_made_by_the_first_write() {
 async fn a_start_that_is_replayed_late_does_not_turn_back_a_finished_run() {
     let dir = TempDir::new().unwrap();
     let log = open(&sqlite_url(dir.path()), &HeldClock::new());
-    let run = finished("p", 1, RunStatus::Failed);
-    let mut start = started("p", 1);
+    let run = finished_run("p", 1, RunStatus::Failed);
+    let mut start = started_run("p", 1);
     start.run_id = run.run_id;
 
     log.finish_run(&run).await.unwrap();
@@ -90,7 +97,7 @@ async fn many_first_users(url: &str) {
             tokio::spawn(async move {
                 let log = open(&url, &HeldClock::new());
                 for n in 0..20 {
-                    let run = started("p", writer * 100 + n);
+                    let run = started_run("p", writer * 100 + n);
                     log.start_run(&run).await.unwrap();
                     log.track_progress(run.run_id, Stage::Sync).await.unwrap();
                     let mut end = run.clone();
@@ -119,23 +126,23 @@ async fn several_may_use_a_new_sqlite_database_first_and_write_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_may_use_a_new_postgres_database_first_and_write_at_once() {
-    let server = PrivatePostgres::start();
-    many_first_users(&server.url()).await;
+    let (_server, url) = postgres();
+    many_first_users(&url).await;
 }
 
 #[tokio::test]
 async fn a_server_that_is_gone_is_told_at_once_and_found_again_later() {
-    let mut server = PrivatePostgres::start();
+    let (mut server, url) = postgres();
     let clock = HeldClock::new();
-    let log = open(&server.url(), &clock);
-    log.start_run(&started("p", 1)).await.unwrap();
+    let log = open(&url, &clock);
+    log.start_run(&started_run("p", 1)).await.unwrap();
     server.stop();
 
-    let failure = log.start_run(&started("p", 2)).await.unwrap_err();
+    let failure = log.start_run(&started_run("p", 2)).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::AuditUnavailable);
     assert!(failure.message.contains("127.0.0.1"), "{failure}");
     assert!(!failure.message.contains("secretpw"), "{failure}");
-    server.restart();
+    server.start_again();
     // Still resting: asked again before its time, it answers from memory.
     assert_eq!(log.latest_runs().await.unwrap_err(), failure);
 
@@ -145,9 +152,9 @@ async fn a_server_that_is_gone_is_told_at_once_and_found_again_later() {
 
 #[tokio::test]
 async fn a_refused_connection_is_told_at_once() {
-    let port = postgres::free_port();
+    let port = free_port();
     let log = open(&format!("postgres://bob:secretpw@127.0.0.1:{port}/x"), &HeldClock::new());
-    let run = started("p", 1);
+    let run = started_run("p", 1);
     let work = log.start_run(&run);
     let failure = tokio::time::timeout(Duration::from_secs(2), work).await.unwrap().unwrap_err();
     assert_eq!(failure.code, ErrorCode::AuditUnavailable);
@@ -162,7 +169,7 @@ async fn a_server_that_says_nothing_is_given_up() {
     let clock = HeldClock::new();
     let log = open(&format!("postgres://bob:secretpw@127.0.0.1:{port}/x"), &clock);
 
-    let run = started("p", 1);
+    let run = started_run("p", 1);
     let work = log.start_run(&run);
     let failure = tokio::time::timeout(Duration::from_secs(7), work).await.unwrap().unwrap_err();
     assert_eq!(failure.code, ErrorCode::AuditUnavailable);
@@ -183,7 +190,7 @@ async fn an_embedded_database_that_cannot_be_used_names_its_place() {
 
     fs::write(dir.path().join("file"), "").unwrap();
     let log = open(&sqlite_url(&dir.path().join("file/below")), &HeldClock::new());
-    let failure = log.start_run(&started("p", 1)).await.unwrap_err();
+    let failure = log.start_run(&started_run("p", 1)).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::AuditUnavailable);
 }
 
@@ -206,7 +213,7 @@ async fn ten_thousand_records() {
     let begin = std::time::Instant::now();
     for n in 0..10_000 {
         let project = format!("project-{}", n % 10);
-        log.finish_run(&finished(&project, n, RunStatus::Success)).await.unwrap();
+        log.finish_run(&finished_run(&project, n, RunStatus::Success)).await.unwrap();
     }
     println!("10,000 writes: {:?}", begin.elapsed());
     drop(log);
