@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod contract;
 mod postgres;
 mod postgres_refusals;
 mod sqlite;

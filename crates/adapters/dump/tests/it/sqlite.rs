@@ -13,14 +13,14 @@ use rusqlite::Connection;
 
 use super::*;
 
-fn dumper(path: &Path) -> SqliteDumper {
+pub(super) fn dumper(path: &Path) -> SqliteDumper {
     let database =
         Database { path: Some(path.to_owned()), ..builders::database(Engine::Sqlite, "shop") };
     SqliteDumper::new(&database, PathBuf::from("/nowhere"), None)
 }
 
 /// A database of 2000 rows; still open when it is in WAL mode.
-fn filled(path: &Path, wal: bool) -> Connection {
+pub(super) fn filled(path: &Path, wal: bool) -> Connection {
     let connection = Connection::open(path).unwrap();
     if wal {
         connection

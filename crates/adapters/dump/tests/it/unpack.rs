@@ -35,9 +35,15 @@ async fn only_what_is_whole_is_unpacked() {
     assert_eq!(work.names("f"), ["z.gz"]);
 }
 
-fn zstd_file(text: &str) -> Vec<u8> {
+pub(super) fn zstd_file(text: &str) -> Vec<u8> {
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
     encoder.include_checksum(true).unwrap();
+    std::io::copy(&mut text.as_bytes(), &mut encoder).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(super) fn gzip_file(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::copy(&mut text.as_bytes(), &mut encoder).unwrap();
     encoder.finish().unwrap()
 }
