@@ -1,123 +1,40 @@
 //! What is sent over HTTP, to the byte, and what becomes of bad answers.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use backupctl_adapter_notify::{Healthchecks, UptimeKuma, Webhook};
-use backupctl_application::ports::{Clock, Heartbeat, HeartbeatMonitor, Notifier};
+use backupctl_application::ports::{Heartbeat, HeartbeatMonitor, Notifier};
 use backupctl_domain::notice::{DayResult, SummaryEntry};
 use backupctl_domain::{ErrorCode, Failure, Notice, ProjectName, Secret};
-use jiff::Timestamp;
+use backupctl_testkit::contracts;
+use backupctl_testkit::fakes::{FakeClock, Journal};
+use backupctl_testkit::services::{HttpReceiver, Reply, free_port};
 use jiff::tz::TimeZone;
 
-/// One request as it came.
-#[derive(Debug, Clone)]
-struct Request {
-    line: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+/// One that gives these answers, then 200.
+fn receiver(answers: impl IntoIterator<Item = Reply>) -> HttpReceiver {
+    let receiver = HttpReceiver::start();
+    for answer in answers {
+        receiver.reply_once(answer);
+    }
+    receiver
 }
 
-impl Request {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
+fn answer(status: u16, body: &str) -> Reply {
+    Reply::Status(status, body.to_owned())
 }
 
-/// Answers each request with the next of its answers and keeps what came. An empty answer is none:
-/// the connection stays open and silent.
-struct Receiver {
-    port: u16,
-    requests: Arc<Mutex<Vec<Request>>>,
+/// Method and target of each request.
+fn lines(receiver: &HttpReceiver) -> Vec<String> {
+    receiver.requests().into_iter().map(|r| format!("{} {}", r.method, r.target)).collect()
 }
 
-impl Receiver {
-    fn start(answers: &[&str]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&requests);
-        let answers: Vec<String> = answers.iter().map(ToString::to_string).collect();
-        std::thread::spawn(move || {
-            let mut silent = Vec::new();
-            for answer in answers {
-                let (mut stream, _) = listener.accept().unwrap();
-                let request = read(&stream);
-                kept.lock().unwrap().push(request);
-                if answer.is_empty() {
-                    silent.push(stream);
-                } else {
-                    stream.write_all(answer.as_bytes()).unwrap();
-                }
-            }
-            // Nobody listens from here on; the silent ones stay silent to the end of the process.
-            drop(listener);
-            std::thread::park();
-        });
-        Self { port, requests }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.requests().into_iter().map(|r| r.line).collect()
-    }
-}
-
-fn read(stream: &TcpStream) -> Request {
-    let mut reader = BufReader::new(stream);
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        if line.trim().is_empty() {
-            break;
-        }
-        lines.push(line.trim_end().to_owned());
-    }
-    let headers: Vec<(String, String)> = lines[1..]
-        .iter()
-        .map(|l| l.split_once(": ").unwrap())
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-        .collect();
-    let length = headers.iter().find(|(n, _)| n == "content-length");
-    let mut body = vec![0; length.map_or(0, |(_, v)| v.parse().unwrap())];
-    reader.read_exact(&mut body).unwrap();
-    Request { line: lines[0].clone(), headers, body }
-}
-
-fn answer(status: &str, body: &str) -> String {
-    let length = body.len();
-    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
-}
-
-/// Waits for nobody and keeps how long it was asked to.
-#[derive(Default)]
-struct NoWait(Mutex<Vec<Duration>>);
-
-#[async_trait]
-impl Clock for NoWait {
-    fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
-    }
-
-    fn system_time_zone(&self) -> TimeZone {
-        TimeZone::UTC
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.0.lock().unwrap().push(duration);
-    }
+fn clock() -> Arc<FakeClock> {
+    Arc::new(FakeClock::new(&Arc::new(Journal::new())))
 }
 
 fn notice() -> Notice {
@@ -130,7 +47,7 @@ fn notice() -> Notice {
 
 fn webhook(url: &str, secret: Option<&str>) -> Webhook {
     let secret = secret.map(Secret::value);
-    Webhook::new(&Secret::value(url), secret.as_ref(), Arc::new(NoWait::default())).unwrap()
+    Webhook::new(&Secret::value(url), secret.as_ref(), clock()).unwrap()
 }
 
 fn up(message: &str) -> Heartbeat {
@@ -147,16 +64,50 @@ fn assert_hides(failure: &Failure, secret: &str) {
     }
 }
 
+/// One that takes everything and one that refuses everything.
+fn receivers() -> (HttpReceiver, HttpReceiver) {
+    let refusing = HttpReceiver::start();
+    refusing.reply_always(Reply::status(500));
+    (HttpReceiver::start(), refusing)
+}
+
+#[tokio::test]
+async fn webhook_notifier() {
+    let (good, refusing) = receivers();
+    let hook = |receiver: &HttpReceiver| Arc::new(webhook(&receiver.url("/t0ken"), Some("k3y")));
+    contracts::notifier(hook(&good), hook(&refusing), || good.requests().len()).await;
+}
+
+#[tokio::test]
+async fn uptime_kuma_heartbeat_monitor() {
+    let (good, refusing) = receivers();
+    let token = Secret::value("t0ken");
+    let kuma = |receiver: &HttpReceiver| {
+        Arc::new(UptimeKuma::new(&receiver.base_url(), &token).unwrap()) as Arc<_>
+    };
+    contracts::heartbeat_monitor(kuma(&good), kuma(&refusing), || good.requests().len()).await;
+}
+
+#[tokio::test]
+async fn healthchecks_heartbeat_monitor() {
+    let (good, refusing) = receivers();
+    let monitor = |receiver: &HttpReceiver| {
+        Arc::new(Healthchecks::new(&Secret::value(receiver.url("/t0ken"))).unwrap()) as Arc<_>
+    };
+    let ends = || good.requests().iter().filter(|r| !r.path().ends_with("/start")).count();
+    contracts::heartbeat_monitor(monitor(&good), monitor(&refusing), ends).await;
+}
+
 #[tokio::test]
 async fn a_webhook_gets_the_body_and_its_signature() {
-    let receiver = Receiver::start(&[&answer("200 OK", "fine"), &answer("204 No Content", "")]);
+    let receiver = receiver([answer(200, "fine"), answer(204, "")]);
     let url = receiver.url("/hook/t0ken?x=1");
 
     webhook(&url, Some("k3y")).notify(&notice()).await.unwrap();
     webhook(&url, None).notify(&notice()).await.unwrap();
 
     let [signed, plain] = receiver.requests().try_into().unwrap();
-    assert_eq!(signed.line, "POST /hook/t0ken?x=1 HTTP/1.1");
+    assert_eq!((&*signed.method, &*signed.target), ("POST", "/hook/t0ken?x=1"));
     assert_eq!(signed.body, serde_json::to_vec(&notice().webhook_body()).unwrap());
     assert!(signed.body.starts_with(b"{\"event\":\"daily_summary\",\"project\":null,\"text\":"));
     assert_eq!(signed.header("content-type"), Some("application/json"));
@@ -179,27 +130,26 @@ fn sign(key: &[u8], body: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_webhook_is_tried_twice_with_a_pause() {
-    let receiver = Receiver::start(&[&answer("503 Busy", "later"), &answer("200 OK", "")]);
-    let clock = Arc::new(NoWait::default());
+    let receiver = receiver([answer(503, "later")]);
+    let clock = clock();
     let hook = Webhook::new(&Secret::value(receiver.url("/")), None, clock.clone()).unwrap();
 
     hook.notify(&notice()).await.unwrap();
 
     let [first, second] = receiver.requests().try_into().unwrap();
     assert_eq!(first.body, second.body);
-    assert_eq!(clock.0.lock().unwrap().len(), 1);
+    assert_eq!(clock.sleeps().len(), 1);
 }
 
 #[tokio::test]
 async fn what_the_other_side_refuses_is_undelivered_and_keeps_its_address_secret() {
-    let moved = "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\
-                 Connection: close\r\n\r\n";
+    let elsewhere = vec![("location".to_owned(), "/elsewhere".to_owned())];
     for (first, status) in [
-        (answer("500 Internal Server Error", "t0ken"), "500"),
-        (answer("404 Not Found", "t0ken"), "404"),
-        (moved.to_owned(), "302"),
+        (answer(500, "t0ken"), "500"),
+        (answer(404, "t0ken"), "404"),
+        (Reply::Full(302, elsewhere, String::new()), "302"),
     ] {
-        let receiver = Receiver::start(&[&first, &first, &answer("200 OK", "")]);
+        let receiver = receiver([first.clone(), first]);
         let hook = webhook(&receiver.url("/hook/t0ken"), Some("k3y"));
 
         let failure = hook.notify(&notice()).await.unwrap_err();
@@ -207,7 +157,7 @@ async fn what_the_other_side_refuses_is_undelivered_and_keeps_its_address_secret
         assert_eq!(failure.code, ErrorCode::NotifyFailed);
         assert!(failure.is_transient());
         assert!(failure.message.contains(status), "{failure}");
-        assert!(failure.message.contains(&format!("127.0.0.1:{}", receiver.port)), "{failure}");
+        assert!(failure.message.contains(&format!("127.0.0.1:{}", receiver.port())), "{failure}");
         assert_hides(&failure, "t0ken");
         assert_hides(&failure, "k3y");
         assert_eq!(receiver.requests().len(), 2, "no redirect is followed, no third try made");
@@ -216,15 +166,14 @@ async fn what_the_other_side_refuses_is_undelivered_and_keeps_its_address_secret
 
 #[tokio::test]
 async fn a_webhook_that_says_nothing_or_is_not_there_is_given_up() {
-    let receiver = Receiver::start(&["", ""]);
+    let receiver = receiver([Reply::Hang, Reply::Hang]);
     let hook = webhook(&receiver.url("/t0ken"), None).with_timeout(Duration::from_millis(200));
     let failure = hook.notify(&notice()).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::NotifyFailed);
     assert!(failure.message.contains("no answer within 0.2 s"), "{failure}");
     assert_hides(&failure, "t0ken");
 
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let hook = webhook(&format!("http://u:passw0rd@127.0.0.1:{port}/t0ken"), None);
+    let hook = webhook(&format!("http://u:passw0rd@127.0.0.1:{}/t0ken", free_port()), None);
     let failure = hook.notify(&notice()).await.unwrap_err();
     assert!(failure.message.to_lowercase().contains("refused"), "{failure}");
     assert_hides(&failure, "t0ken");
@@ -273,8 +222,7 @@ async fn an_address_that_cannot_be_used_is_told_by_the_check() {
 
 #[tokio::test]
 async fn uptime_kuma_gets_status_message_and_milliseconds() {
-    let good = answer("200 OK", "{\"ok\":true}");
-    let receiver = Receiver::start(&[&good, &good, &good]);
+    let receiver = receiver([]);
     let token = Secret::value("t0ken");
     let kuma = UptimeKuma::new(&receiver.url("/kuma/"), &token).unwrap();
 
@@ -286,11 +234,11 @@ async fn uptime_kuma_gets_status_message_and_milliseconds() {
 
     let long = "%C3%A9".repeat(200);
     assert_eq!(
-        receiver.lines(),
+        lines(&receiver),
         [
-            "GET /kuma/api/push/t0ken?status=up&msg=OK%3A%20a%2Bb%20%26%20c&ping=79123 HTTP/1.1",
-            &format!("GET /kuma/api/push/t0ken?status=down&msg={long}&ping=1500 HTTP/1.1"),
-            "GET /api/push/t0ken?status=up&msg=&ping=79123 HTTP/1.1",
+            "GET /kuma/api/push/t0ken?status=up&msg=OK%3A%20a%2Bb%20%26%20c&ping=79123",
+            &format!("GET /kuma/api/push/t0ken?status=down&msg={long}&ping=1500"),
+            "GET /api/push/t0ken?status=up&msg=&ping=79123",
         ]
     );
 }
@@ -298,12 +246,12 @@ async fn uptime_kuma_gets_status_message_and_milliseconds() {
 #[tokio::test]
 async fn a_heartbeat_that_uptime_kuma_does_not_take_is_a_failure() {
     for (reply, words) in [
-        (answer("404 Not Found", "{\"ok\":false,\"msg\":\"no t0ken here\"}"), "no *** here"),
-        (answer("200 OK", "{\"ok\":false,\"msg\":\"not active\"}"), "not active"),
-        (answer("502 Bad Gateway", "<html>t0ken"), "502"),
-        (String::new(), "no answer"),
+        (answer(404, "{\"ok\":false,\"msg\":\"no t0ken here\"}"), "no *** here"),
+        (answer(200, "{\"ok\":false,\"msg\":\"not active\"}"), "not active"),
+        (answer(502, "<html>t0ken"), "502"),
+        (Reply::Hang, "no answer"),
     ] {
-        let receiver = Receiver::start(&[&reply]);
+        let receiver = receiver([reply]);
         let kuma = UptimeKuma::new(&receiver.url(""), &Secret::value("t0ken")).unwrap();
         let kuma = kuma.with_timeout(Duration::from_millis(200));
 
@@ -317,8 +265,7 @@ async fn a_heartbeat_that_uptime_kuma_does_not_take_is_a_failure() {
 
 #[tokio::test]
 async fn healthchecks_is_told_of_start_success_and_failure() {
-    let good = answer("200 OK", "OK");
-    let receiver = Receiver::start(&[&good, &good, &good]);
+    let receiver = receiver([]);
     let ping = Secret::value(receiver.url("/ping/t0ken?rid=1"));
     let monitor = Healthchecks::new(&ping).unwrap();
 
@@ -327,12 +274,8 @@ async fn healthchecks_is_told_of_start_success_and_failure() {
     monitor.send(&down("Dump: refused")).await.unwrap();
 
     assert_eq!(
-        receiver.lines(),
-        [
-            "GET /ping/t0ken/start?rid=1 HTTP/1.1",
-            "GET /ping/t0ken?rid=1 HTTP/1.1",
-            "POST /ping/t0ken/fail?rid=1 HTTP/1.1",
-        ]
+        lines(&receiver),
+        ["GET /ping/t0ken/start?rid=1", "GET /ping/t0ken?rid=1", "POST /ping/t0ken/fail?rid=1",]
     );
     assert_eq!(receiver.requests()[2].body, b"Dump: refused");
 }
@@ -340,11 +283,11 @@ async fn healthchecks_is_told_of_start_success_and_failure() {
 #[tokio::test]
 async fn a_ping_that_nobody_takes_is_a_failure() {
     for (reply, words) in [
-        (answer("200 OK", "OK (not found)"), "no such check"),
-        (answer("400 Bad Request", ""), "400"),
-        (String::new(), "no answer"),
+        (answer(200, "OK (not found)"), "no such check"),
+        (answer(400, ""), "400"),
+        (Reply::Hang, "no answer"),
     ] {
-        let receiver = Receiver::start(&[&reply]);
+        let receiver = receiver([reply]);
         let monitor = Healthchecks::new(&Secret::value(receiver.url("/t0ken"))).unwrap();
         let monitor = monitor.with_timeout(Duration::from_millis(200));
 
