@@ -48,6 +48,7 @@ pub fn settings(global: &GlobalSettings) -> Settings {
         timezone: global.timezone.clone(),
         retry: global.retry,
         min_free_bytes: (global.min_free_gb * f64::from(1 << 30)) as u64,
+        audit_is_shared: global.audit_url.expose().is_ok_and(|url| !url.starts_with("sqlite:")),
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Settings {
     pub retry: RetryPolicy,
     /// Bytes that must remain free.
     pub min_free_bytes: u64,
+    /// Whether other machines write to the same audit: their runs are none of ours to judge.
+    pub audit_is_shared: bool,
 }
 
 impl Settings {

@@ -137,6 +137,10 @@ pub(crate) enum Command {
         project: Option<String>,
     },
     /// Check, show and document the configuration
+    #[command(
+        after_help = "Examples:\n  backupctl config validate\n  backupctl config show shop\n  \
+                      backupctl config schema > backupctl.schema.json"
+    )]
     Config {
         /// What to do with it.
         #[command(subcommand)]

@@ -20,8 +20,8 @@ const KEPT_FILES: usize = 30;
 
 /// Starts logging.
 ///
-/// stderr shows errors and warnings' worth only with `-v` (info) and `-vv` (debug): what a command
-/// has to say it says itself. The files of `log.dir` get `log.level`.
+/// stderr gets logs only with `-v` (info) and `-vv` (debug): what goes wrong in a run is in its record,
+/// which a command shows anyway. The files of `log.dir` get `log.level`.
 pub(crate) fn start(args: &Global, settings: Option<&LogSettings>) -> Result<Guard, Failure> {
     let level = match args.verbose {
         0 => "off",

@@ -55,7 +55,7 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
     let global = cli.global;
     match cli.command {
         Command::Init { project } => commands::init::run(&global, out, project.as_deref()).await,
-        Command::Run(args) => commands::run::run(&global, out, args).await,
+        Command::Run(args) => Box::pin(commands::run::run(&global, out, args)).await,
         Command::Status { project, last } => {
             commands::status::run(&global, out, project.as_deref(), last).await
         }

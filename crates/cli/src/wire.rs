@@ -13,6 +13,7 @@ use backupctl_adapters::config::{Environment, FileConfig};
 use backupctl_adapters::defaults;
 use backupctl_adapters::domain::project::unknown_project;
 use backupctl_adapters::domain::{ErrorCode, Failure, Project};
+use backupctl_adapters::process::kill_running;
 
 use crate::args::Global;
 use crate::exit::CommandError;
@@ -58,13 +59,17 @@ impl App {
         let logs = logging::start(args, Some(&global.log))?;
         global.audit_url = config.resolve_secret("audit.url", global.audit_url).await?;
         let world = Arc::new(defaults::world(&global, defaults::identity())?);
-        // What cannot be made is told by whoever needs it: a run by its notice too.
-        if let Err(failure) = world.disk.ensure_dir(&global.base_dir, false).await {
-            out.warn(failure.full_message());
-        }
         let cancel = Cancel::new();
         listen_for_signals(&cancel)?;
         Ok(Self { out, config, loaded, global, world, cancel, _logs: logs })
+    }
+
+    /// Makes the base folder: for commands that write. Those that look leave nothing behind.
+    pub(crate) async fn ensure_base_dir(&self) {
+        // What cannot be made is told by whoever needs it: a run by its notice too.
+        if let Err(failure) = self.world.disk.ensure_dir(&self.global.base_dir, false).await {
+            self.out.warn(failure.full_message());
+        }
     }
 
     /// The entries of the configuration that a command is about: one, or all.
@@ -81,9 +86,15 @@ impl App {
 
     /// One project, valid and with its secrets resolved.
     pub(crate) async fn project(&self, name: &str) -> Result<Project, CommandError> {
+        let project = self.unresolved_project(name)?;
+        Ok(self.config.resolve_secrets(project).await?)
+    }
+
+    /// One project, valid; its secrets are still files and commands.
+    pub(crate) fn unresolved_project(&self, name: &str) -> Result<Project, CommandError> {
         let entry = self.entries(Some(name))?.swap_remove(0);
         match entry.project {
-            Ok(project) => Ok(self.config.resolve_secrets(project).await?),
+            Ok(project) => Ok(project),
             Err(issues) => {
                 for issue in issues.iter().filter(|_| !self.out.is_json()) {
                     self.out.warn(issue_line(issue));
@@ -131,7 +142,7 @@ pub(crate) fn issue_line(issue: &ConfigIssue) -> String {
     format!("{}{place}: {project}{key}{}", issue.file.display(), issue.message)
 }
 
-/// SIGINT and SIGTERM ask everything to stop; a second one ends the process at once.
+/// SIGINT and SIGTERM ask everything to stop; a second one ends the process at once, and its programs.
 fn listen_for_signals(cancel: &Cancel) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let cannot = |e: std::io::Error| Failure::internal(format!("signals cannot be watched: {e}"));
@@ -145,6 +156,7 @@ fn listen_for_signals(cancel: &Cancel) -> Result<(), Failure> {
                 _ = term.recv() => Interrupt::Term,
             };
             if cancel.reason().is_some() {
+                kill_running();
                 std::process::exit(i32::from(why.exit_status()));
             }
             cancel.cancel(why);

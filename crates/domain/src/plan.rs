@@ -62,18 +62,23 @@ pub struct Space {
     pub min_free: u64,
     /// The largest file that the file system can hold, if it has such a limit.
     pub max_file: Option<u64>,
-    /// The size of the last file of this kind, if there was one.
-    pub previous: Option<u64>,
+    /// About how large the largest file is going to be, if that is known.
+    pub largest: Option<u64>,
+    /// About how much is going to be written in all, if that is known.
+    pub total: Option<u64>,
 }
 
-/// Checks that a file of about the previous one's size, and a fifth more, has room.
+/// What to expect of a dump whose last one had this size: a fifth more, and twice that on disk while
+/// the encrypted copy is written beside the plain one. The file's size first, then the sum.
+pub const fn expected_dump(previous: u64, encrypted: bool) -> (u64, u64) {
+    let file = previous.saturating_add(previous / 5);
+    (file, if encrypted { file.saturating_mul(2) } else { file })
+}
+
+/// Checks that what is going to be written has room, and leaves the reserve alone.
 ///
-/// `place` names the folder in the message.
-///
-/// # Errors
-///
-/// `DISK_LOW` when less than `min_free` or than the estimate is free, `FS_FILE_TOO_LARGE` when the
-/// file system cannot hold such a file.
+/// `DISK_LOW` when less than `min_free` is free or would be afterwards, `FS_FILE_TOO_LARGE` when the
+/// file system cannot hold such a file. `place` names the folder in the message.
 pub fn check_space(space: Space, place: &str) -> Result<(), Failure> {
     if space.free < space.min_free {
         return Err(Failure::new(
@@ -85,30 +90,34 @@ pub fn check_space(space: Space, place: &str) -> Result<(), Failure> {
             ),
         ));
     }
-    let Some(previous) = space.previous else { return Ok(()) };
-    let estimate = previous.saturating_add(previous / 5);
-    if let Some(max) = space.max_file.filter(|max| estimate > *max) {
+    if let (Some(largest), Some(max)) = (space.largest, space.max_file)
+        && largest > max
+    {
         return Err(Failure::new(
             ErrorCode::FsFileTooLarge,
             format!(
                 "the file system at {place} holds files of at most {}, and about {} are to be \
                  written",
                 ByteSize(max),
-                ByteSize(estimate)
+                ByteSize(largest)
             ),
         ));
     }
-    if space.free < estimate {
-        return Err(Failure::new(
+    let usable = space.free - space.min_free;
+    match space.total.filter(|total| *total > usable) {
+        None => Ok(()),
+        Some(total) => Err(Failure::new(
             ErrorCode::DiskLow,
             format!(
-                "{} free at {place}, and about {} are to be written (the last dump and a fifth)",
+                "about {} are to be written at {place}, and {} may be: {} are free, of which \
+                 min_free_gb keeps {}",
+                ByteSize(total),
+                ByteSize(usable),
                 ByteSize(space.free),
-                ByteSize(estimate)
+                ByteSize(space.min_free)
             ),
-        ));
+        )),
     }
-    Ok(())
 }
 
 /// How `run --all` ended: 0 all succeeded, 5 some did, 1 none did, also where there was none to run:
@@ -129,14 +138,28 @@ mod tests {
 
     #[test]
     fn space_is_checked_against_the_reserve_the_estimate_and_the_file_system() {
-        let ok = Space { free: 10 * GB, min_free: 5 * GB, max_file: None, previous: Some(8 * GB) };
+        let ok = Space {
+            free: 10 * GB,
+            min_free: 5 * GB,
+            max_file: None,
+            largest: Some(5 * GB),
+            total: Some(5 * GB),
+        };
         assert_eq!(check_space(ok, "/x"), Ok(()));
+        assert_eq!(check_space(Space { largest: None, total: None, ..ok }, "/x"), Ok(()));
         let code = |s| check_space(s, "/x").map_err(|f| f.code);
         assert_eq!(code(Space { free: 4 * GB, ..ok }), Err(ErrorCode::DiskLow));
-        assert_eq!(code(Space { free: 9 * GB, ..ok }), Err(ErrorCode::DiskLow));
-        let fat = Space { max_file: Some(4 * GB - 1), previous: Some(7 * GB / 2), ..ok };
+        assert_eq!(code(Space { total: Some(6 * GB), ..ok }), Err(ErrorCode::DiskLow));
+        let fat = Space { max_file: Some(4 * GB - 1), ..ok };
         assert_eq!(code(fat), Err(ErrorCode::FsFileTooLarge));
-        assert_eq!(code(Space { previous: Some(3 * GB), ..fat }), Ok(()));
+        assert_eq!(code(Space { largest: Some(3 * GB), ..fat }), Ok(()));
+    }
+
+    #[test]
+    fn a_dump_may_grow_by_a_fifth_and_stands_twice_while_it_is_encrypted() {
+        assert_eq!(expected_dump(100, false), (120, 120));
+        assert_eq!(expected_dump(100, true), (120, 240));
+        assert_eq!(expected_dump(u64::MAX, true), (u64::MAX, u64::MAX));
     }
 
     #[test]

@@ -427,6 +427,24 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// Its secrets.
+    pub fn secrets(&self) -> Vec<&Secret> {
+        match self {
+            Self::Slack { webhook_url } => vec![webhook_url],
+            Self::Webhook { url, secret } => std::iter::once(url).chain(secret).collect(),
+            Self::Email(mail) => mail.password.iter().collect(),
+        }
+    }
+
+    /// Its secrets, to be changed in place.
+    pub fn secrets_mut(&mut self) -> Vec<&mut Secret> {
+        match self {
+            Self::Slack { webhook_url } => vec![webhook_url],
+            Self::Webhook { url, secret } => std::iter::once(url).chain(secret).collect(),
+            Self::Email(mail) => mail.password.iter_mut().collect(),
+        }
+    }
+
     /// `slack`, `email` or `webhook`.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -484,27 +502,32 @@ pub enum Monitor {
     },
 }
 
+impl Monitor {
+    /// Its secret.
+    pub const fn secret(&self) -> &Secret {
+        match self {
+            Self::UptimeKuma { push_token, .. } => push_token,
+            Self::Healthchecks { ping_url } => ping_url,
+        }
+    }
+
+    /// Its secret, to be changed in place.
+    pub const fn secret_mut(&mut self) -> &mut Secret {
+        match self {
+            Self::UptimeKuma { push_token, .. } => push_token,
+            Self::Healthchecks { ping_url } => ping_url,
+        }
+    }
+}
+
 impl Project {
     /// Every secret of this project, resolved or not.
     pub fn secrets(&self) -> Vec<&Secret> {
         let mut all = vec![&self.restic.password];
         all.extend(self.restic.env.values());
         all.extend(self.database.iter().filter_map(|d| d.password.as_ref()));
-        for channel in &self.notifications {
-            match channel {
-                Channel::Slack { webhook_url } => all.push(webhook_url),
-                Channel::Webhook { url, secret } => {
-                    all.push(url);
-                    all.extend(secret);
-                }
-                Channel::Email(mail) => all.extend(&mail.password),
-            }
-        }
-        match &self.monitor {
-            Some(Monitor::UptimeKuma { push_token, .. }) => all.push(push_token),
-            Some(Monitor::Healthchecks { ping_url }) => all.push(ping_url),
-            None => {}
-        }
+        all.extend(self.notifications.iter().flat_map(Channel::secrets));
+        all.extend(self.monitor.as_ref().map(Monitor::secret));
         all
     }
 
@@ -513,21 +536,8 @@ impl Project {
         let mut all = vec![&mut self.restic.password];
         all.extend(self.restic.env.values_mut());
         all.extend(self.database.iter_mut().filter_map(|d| d.password.as_mut()));
-        for channel in &mut self.notifications {
-            match channel {
-                Channel::Slack { webhook_url } => all.push(webhook_url),
-                Channel::Webhook { url, secret } => {
-                    all.push(url);
-                    all.extend(secret);
-                }
-                Channel::Email(mail) => all.extend(&mut mail.password),
-            }
-        }
-        match &mut self.monitor {
-            Some(Monitor::UptimeKuma { push_token, .. }) => all.push(push_token),
-            Some(Monitor::Healthchecks { ping_url }) => all.push(ping_url),
-            None => {}
-        }
+        all.extend(self.notifications.iter_mut().flat_map(Channel::secrets_mut));
+        all.extend(self.monitor.as_mut().map(Monitor::secret_mut));
         all
     }
 

@@ -172,6 +172,7 @@ impl TestBench {
                 timezone: settings.timezone,
                 retry: settings.retry,
                 min_free_bytes: 1 << 30,
+                audit_is_shared: false,
             },
             identity: Identity {
                 host: "testhost".to_owned(),

@@ -129,6 +129,13 @@ impl SqlAudit {
         }
     }
 
+    async fn end_rest(&self) {
+        let mut state = self.state.lock().await;
+        if matches!(*state, State::Down { .. }) {
+            *state = State::Untried;
+        }
+    }
+
     /// Remembers the failure. Somebody who is opening the database right now knows better.
     fn down(&self, failure: Failure) -> Failure {
         if let Ok(mut state) = self.state.try_lock() {
@@ -167,6 +174,8 @@ impl AuditLog for SqlAudit {
     }
 
     async fn finish_run(&self, run: &BackupRun) -> Result<(), Failure> {
+        // How a run ended is worth a try also right after a failure: the next chance may be a day away.
+        self.end_rest().await;
         let row = record::to_row(run)?.into_active_model();
         self.call(true, (), async move |db| {
             let insert = Entity::insert(row).on_conflict(overwrite());

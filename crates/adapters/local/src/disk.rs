@@ -42,8 +42,13 @@ impl Disk for SystemDisk {
         let look = move || {
             Ok(match fs::read_dir(&path) {
                 Ok(mut entries) => Some(entries.next().is_none()),
-                // A file, or a folder that may not be read: there, and not known to be empty.
-                Err(_) => path.exists().then_some(false),
+                // A file, or a folder that may not be read (or sits on a dead network disk): not known
+                // to be empty, and only what the system calls missing is missing. Whoever reads it
+                // then fails, and says why.
+                Err(_) => match path.try_exists() {
+                    Ok(false) => None,
+                    Ok(true) | Err(_) => Some(false),
+                },
             })
         };
         blocking(look).await.ok().flatten()

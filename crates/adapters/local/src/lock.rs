@@ -38,9 +38,28 @@ impl FileLock {
         self.base_dir.join(project.as_str()).join(NAME)
     }
 
+    async fn try_acquire(
+        &self,
+        project: &ProjectName,
+        recovering: bool,
+    ) -> Result<Acquired, Failure> {
+        let path = self.path(project);
+        match take(path.clone(), NAME).await? {
+            Some(locked) => self.guard(locked, path, recovering).await,
+            None => Ok(Acquired::Busy(holder(path).await?)),
+        }
+    }
+
     /// Writes down who holds the lock, and makes the guard.
-    async fn guard(&self, mut locked: LockedFile, path: PathBuf) -> Result<Acquired, Failure> {
-        let text = format!("pid={}\nstarted={}\n", std::process::id(), stamp(self.clock.now()));
+    async fn guard(
+        &self,
+        mut locked: LockedFile,
+        path: PathBuf,
+        recovering: bool,
+    ) -> Result<Acquired, Failure> {
+        let remark = if recovering { "recovering=true\n" } else { "" };
+        let started = stamp(self.clock.now());
+        let text = format!("pid={}\nstarted={started}\n{remark}", std::process::id());
         blocking(move || {
             let written = write_over(locked.file(), &text);
             let guard = Guard { locked: Some(locked), path };
@@ -54,11 +73,11 @@ impl FileLock {
 #[async_trait]
 impl BackupLock for FileLock {
     async fn acquire(&self, project: &ProjectName) -> Result<Acquired, Failure> {
-        let path = self.path(project);
-        match take(path.clone(), NAME).await? {
-            Some(locked) => self.guard(locked, path).await,
-            None => Ok(Acquired::Busy(holder(path).await?)),
-        }
+        self.try_acquire(project, false).await
+    }
+
+    async fn acquire_to_recover(&self, project: &ProjectName) -> Result<Acquired, Failure> {
+        self.try_acquire(project, true).await
     }
 
     async fn acquire_or_queue(
@@ -68,7 +87,7 @@ impl BackupLock for FileLock {
     ) -> Result<Acquired, Failure> {
         let path = self.path(project);
         if let Some(locked) = take(path.clone(), NAME).await? {
-            return self.guard(locked, path).await;
+            return self.guard(locked, path, false).await;
         }
         let Some(place) = take(path.with_file_name(QUEUE_NAME), QUEUE_NAME).await? else {
             return Ok(Acquired::Folded(holder(path).await?));
@@ -83,7 +102,7 @@ impl BackupLock for FileLock {
         };
         // Whoever comes now finds the lock taken and the place in the queue free.
         drop(place);
-        self.guard(locked, path).await
+        self.guard(locked, path, false).await
     }
 
     async fn state(&self, project: &ProjectName) -> Result<LockState, Failure> {
@@ -195,5 +214,6 @@ fn read_holder(path: &Path) -> LockHolder {
     LockHolder {
         pid: value("pid").and_then(|v| v.trim().parse().ok()),
         started: value("started").and_then(|v| v.trim().parse().ok()),
+        recovering: value("recovering").is_some_and(|v| v.trim() == "true"),
     }
 }

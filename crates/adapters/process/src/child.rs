@@ -1,11 +1,13 @@
 //! A running program: started in its own process group, waited for, ended with its group.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use backupctl_application::context::{Cancel, Interrupt};
@@ -24,6 +26,20 @@ use crate::{EndSignal, ProcessError, Tool};
 /// How long a killed program is waited for. One that hangs in the kernel (a dead network disk)
 /// does not even end by SIGKILL, and must not keep the run.
 const KILL_WAIT: Duration = Duration::from_secs(20);
+
+/// The groups of the programs that this process has running, by their leader's number.
+static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn running() -> MutexGuard<'static, BTreeSet<i32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills every program that this process has running, with its group: for an end without delay.
+pub fn kill_running() {
+    for leader in running().iter().filter_map(|pid| Pid::from_raw(*pid)) {
+        let _ = kill_process_group(leader, Signal::KILL);
+    }
+}
 
 /// What made a program end.
 pub(crate) enum Ending {
@@ -88,6 +104,7 @@ impl Child {
                 program,
                 source: io::Error::other("the system gave it no number"),
             })?;
+        running().insert(leader.as_raw_pid());
         let journal = tool.journal.clone().and_then(|path| {
             Entry::write(path, leader)
                 .inspect_err(
@@ -181,6 +198,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
+        running().remove(&self.leader.as_raw_pid());
         if !self.gone {
             self.signal(Signal::KILL);
             // duct reaps it, now or when the next program starts.

@@ -15,6 +15,7 @@ mod run;
 mod tests;
 mod tool;
 
+pub use child::kill_running;
 pub use error::{ProcessError, failure_from_io};
 pub use journal::{end_orphans, journal_in};
 pub use output::{Output, last_lines};

@@ -13,6 +13,8 @@ pub struct LockHolder {
     pub pid: Option<u32>,
     /// Since when; `None` where the file does not tell.
     pub started: Option<Timestamp>,
+    /// Whether it makes no backup but puts right what a dead one has left: it is soon done.
+    pub recovering: bool,
 }
 
 /// How a lock stands.
@@ -50,6 +52,8 @@ pub trait LockGuard: Send {
 pub trait BackupLock: Send + Sync {
     /// Takes the lock or says at once that it is [`Acquired::Busy`].
     async fn acquire(&self, project: &ProjectName) -> Result<Acquired, Failure>;
+    /// The same for a recovery: whoever finds the lock taken is told so.
+    async fn acquire_to_recover(&self, project: &ProjectName) -> Result<Acquired, Failure>;
     /// Waits for the lock. At most one waits a project; a further one is [`Acquired::Folded`].
     /// Cancelled while waiting: `INTERRUPTED`.
     async fn acquire_or_queue(

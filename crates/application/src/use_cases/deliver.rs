@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use backupctl_domain::{BackupRun, ErrorCode, Failure, Notice, Project};
+use backupctl_domain::{BackupRun, ErrorCode, Failure, Notice, Project, Secret};
 use tracing::warn;
 
 use crate::World;
-use crate::ports::FallbackEntry;
+use crate::ports::{ConfigLoader, FallbackEntry};
 
 /// Sends the notice over every channel of the project; each fails by itself, and what a channel did
 /// not take goes to the fallback file. Returns what went wrong, one line a channel.
@@ -34,17 +34,56 @@ pub async fn notify(world: &World, project: &Project, notice: &Notice) -> Vec<St
     problems
 }
 
-/// Keeps the record of an ended run, which the audit did not take, in the fallback file.
-pub async fn keep_record(world: &World, run: &BackupRun) {
+/// Keeps the record of an ended run, which the audit did not take, in the fallback file. Returns what
+/// to tell people where that fails too: then the record is lost.
+pub async fn keep_record(world: &World, run: &BackupRun) -> Option<String> {
     warn!(run.id = %run.run_id, project = %run.project, "run record kept in the fallback file");
-    keep(world, &FallbackEntry::Audit { run: Box::new(run.clone()) }, &mut Vec::new()).await;
+    let mut problems = Vec::new();
+    keep(world, &FallbackEntry::Audit { run: Box::new(run.clone()) }, &mut problems).await;
+    let problem = problems.pop()?;
+    Some(format!("the record of this run is lost: neither the audit took it, {problem}"))
 }
 
-/// Writes the record of an ended run, else keeps it in the fallback file.
-pub async fn record(world: &World, run: &BackupRun) {
-    if let Err(failure) = world.audit.finish_run(run).await {
-        warn!(run.id = %run.run_id, error.code = %failure.code, "{}", failure.full_message());
-        keep_record(world, run).await;
+/// Writes the record of an ended run, else keeps it in the fallback file; returns what to tell people
+/// where both fail.
+pub async fn record(world: &World, run: &BackupRun) -> Option<String> {
+    let failure = world.audit.finish_run(run).await.err()?;
+    warn!(run.id = %run.run_id, error.code = %failure.code, "{}", failure.full_message());
+    keep_record(world, run).await
+}
+
+/// The project with what it takes to tell people of a failure: channels and monitor whose secrets can
+/// be had, whatever else of it cannot.
+pub async fn resolved_for_notice(config: &dyn ConfigLoader, mut project: Project) -> Project {
+    let mut channels = Vec::new();
+    for mut channel in std::mem::take(&mut project.notifications) {
+        let mut usable = true;
+        for secret in channel.secrets_mut() {
+            usable &= resolve(config, "notification", secret).await;
+        }
+        if usable {
+            channels.push(channel);
+        }
+    }
+    project.notifications = channels;
+    if let Some(mut monitor) = project.monitor.take()
+        && resolve(config, "monitor", monitor.secret_mut()).await
+    {
+        project.monitor = Some(monitor);
+    }
+    project
+}
+
+async fn resolve(config: &dyn ConfigLoader, key: &str, secret: &mut Secret) -> bool {
+    match config.resolve_secret(key, secret.clone()).await {
+        Ok(value) => {
+            *secret = value;
+            true
+        }
+        Err(failure) => {
+            warn!(error.code = %failure.code, "nobody is told there: {}", failure.full_message());
+            false
+        }
     }
 }
 

@@ -161,11 +161,14 @@ impl<'a> DryRun<'a> {
             );
             return Check::bad(name, CheckOutcome::Fail, failure);
         }
+        let encrypted = self.project.encryption.is_some();
+        let expected = self.previous_dump().await.map(|p| plan::expected_dump(p, encrypted));
         let space = Space {
             free: disk.free_bytes,
             min_free: self.world.settings.min_free_bytes,
             max_file: disk.max_file_bytes,
-            previous: self.previous_dump().await,
+            largest: expected.map(|(file, _)| file),
+            total: expected.map(|(_, total)| total),
         };
         let free = backupctl_domain::ByteSize(disk.free_bytes);
         let checked = plan::check_space(space, &dir.to_string_lossy());

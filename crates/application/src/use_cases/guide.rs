@@ -9,12 +9,13 @@ use backupctl_domain::project::{Database, EncryptionType, Engine};
 pub fn import_guide(project: &Project, target: &Path) -> String {
     let mut steps: Vec<String> = Vec::new();
     let name = &project.name;
-    let dir = target.display();
+    let (db_dir, files_dir) = (target.join("db"), target.join("files"));
+    let (db_dir, files_dir) = (quoted(&db_dir), quoted(&files_dir));
     if let Some(db) = &project.database {
         let ext = db.engine.extension();
         steps.push(format!(
             "Restore the dump, decrypted and decompressed:\n\
-             backupctl restore {name} latest {dir} --only db --decompress"
+             backupctl restore {name} latest {db_dir} --only db --decompress"
         ));
         if project.encryption.as_ref().is_some_and(|e| e.kind == EncryptionType::Age) {
             steps.push(
@@ -23,14 +24,14 @@ pub fn import_guide(project: &Project, target: &Path) -> String {
                     .to_owned(),
             );
         }
-        steps.push(import(db, &format!("{dir}/{name}_backup_….{ext}")));
+        steps.push(import(db, &format!("{db_dir}/{name}_backup_*.{ext}")));
     }
     if !project.assets.paths.is_empty() {
         let paths: Vec<String> =
-            project.assets.paths.iter().map(|p| format!("  {dir}{}", p.display())).collect();
+            project.assets.paths.iter().map(|p| format!("  {files_dir}{}", quoted(p))).collect();
         steps.push(format!(
             "Restore the files; each keeps its whole path below the target:\n\
-             backupctl restore {name} latest {dir} --only assets\n{}\n\
+             backupctl restore {name} latest {files_dir} --only assets\n{}\n\
              Compare, then copy back with `cp -a` or `rsync -a`, as a user who may set owners.",
             paths.join("\n")
         ));
@@ -38,6 +39,13 @@ pub fn import_guide(project: &Project, target: &Path) -> String {
     let numbered: Vec<String> =
         steps.iter().enumerate().map(|(i, s)| format!("{}. {s}", i + 1)).collect();
     format!("How to bring {name} back\n\n{}\n", numbered.join("\n\n"))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn import(db: &Database, file: &str) -> String {

@@ -1,14 +1,17 @@
 //! Puts right what a killed run has left, and delivers what could not be delivered
 //! (spec: pipeline.md §6). Runs before every run, at the daemon's start, and on demand.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use backupctl_domain::{
     BackupRun, ErrorCode, Failure, Notice, Project, ProjectName, RunError, RunId, RunStatus, Stage,
-    StageOutcome,
+    StageOutcome, StageRecord,
 };
+use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::deliver;
@@ -57,7 +60,11 @@ pub struct RecoverStartup {
     world: Arc<World>,
     config: Arc<dyn ConfigLoader>,
     keys: Option<(Arc<dyn KeyManager>, PathBuf)>,
+    replay_budget: Duration,
 }
+
+/// How long a replay may keep a run waiting.
+const REPLAY_BEFORE_RUN: Duration = Duration::from_secs(30);
 
 impl RecoverStartup {
     /// A use case on these ports. `keys` are the keyring and the folder to import from.
@@ -66,7 +73,14 @@ impl RecoverStartup {
         config: Arc<dyn ConfigLoader>,
         keys: Option<(Arc<dyn KeyManager>, PathBuf)>,
     ) -> Self {
-        Self { world, config, keys }
+        Self { world, config, keys, replay_budget: REPLAY_BEFORE_RUN }
+    }
+
+    /// Lets the replay take so long, where no backup waits for it.
+    #[must_use]
+    pub fn with_replay_budget(mut self, budget: Duration) -> Self {
+        self.replay_budget = budget;
+        self
     }
 
     /// Recovers these projects (those that are running right now are left alone), then replays the
@@ -81,7 +95,7 @@ impl RecoverStartup {
                 report.problems.push(format!("{name}: {}", failure.full_message()));
             }
         }
-        self.replay(&mut report).await;
+        self.replay(cancel, &mut report).await;
         if let Some((keys, dir)) = &self.keys {
             match keys.import_new(dir).await {
                 Ok(imported) => report.keys_imported = imported,
@@ -115,12 +129,15 @@ impl RecoverStartup {
         let suspicious = |r: &BackupRun| {
             (r.status == RunStatus::Started && !kept.contains(&r.run_id)) || end_was_never_told(r)
         };
+        let recent: Vec<BackupRun> = recent.into_iter().filter(|r| self.is_ours(r)).collect();
         if !stale && !recent.iter().any(suspicious) {
             return Ok(());
         }
         // With the lock in hand no run of this project is alive, and none begins.
-        let Acquired::Locked(guard) = world.lock.acquire(name).await? else { return Ok(()) };
-        let result = self.locked(name, project, stale, kept, cancel, report).await;
+        let Acquired::Locked(guard) = world.lock.acquire_to_recover(name).await? else {
+            return Ok(());
+        };
+        let result = self.locked(name, project, stale, cancel, report).await;
         guard.release()?;
         if stale {
             report.stale_locks.push(name.clone());
@@ -167,7 +184,6 @@ impl RecoverStartup {
         name: &ProjectName,
         project: Option<&Project>,
         stale: bool,
-        kept: &[RunId],
         cancel: &Cancel,
         report: &mut RecoverReport,
     ) -> Result<(), Failure> {
@@ -176,6 +192,8 @@ impl RecoverStartup {
             report.children_ended += world.children.end_orphans(name).await?;
         }
         let runs = self.recent(name).await.unwrap_or_default();
+        // Asked for again, now that no run of this project can be about to keep its record there.
+        let kept = self.kept_records(report).await;
         let resolved = match project {
             Some(p) => match self.config.resolve_secrets(p.clone()).await {
                 Ok(p) => Some(p),
@@ -188,13 +206,13 @@ impl RecoverStartup {
         };
         let mut orphans = Vec::new();
         for run in &runs {
-            if kept.contains(&run.run_id) {
+            if kept.contains(&run.run_id) || !self.is_ours(run) {
                 continue;
             }
             if run.status == RunStatus::Started {
-                orphans.push(self.orphan(run.clone(), resolved.as_ref()).await);
-            } else if end_was_never_told(run) {
-                self.tell(run.clone(), resolved.as_ref()).await;
+                orphans.push(self.orphan(run.clone(), resolved.as_ref(), report).await);
+            } else if end_was_never_told(run) && resolved.is_some() {
+                self.tell(run.clone(), resolved.as_ref(), report).await;
                 report.told.push(run.run_id);
             }
         }
@@ -216,7 +234,12 @@ impl RecoverStartup {
     }
 
     /// An orphaned run: failed with `INTERRUPTED` at its last stage, recorded and told.
-    async fn orphan(&self, mut run: BackupRun, project: Option<&Project>) -> BackupRun {
+    async fn orphan(
+        &self,
+        mut run: BackupRun,
+        project: Option<&Project>,
+        report: &mut RecoverReport,
+    ) -> BackupRun {
         let stage = run.current_stage;
         let at = stage.map_or_else(String::new, |s| format!(" at stage {s}"));
         let failure = Failure::new(
@@ -225,12 +248,30 @@ impl RecoverStartup {
         );
         info!(run.id = %run.run_id, project = %run.project, "orphaned run: {}", failure.message);
         run.finish(self.world.clock.now(), Some(RunError::new(stage, &failure)));
-        self.tell(run, project).await
+        self.tell(run, project, report).await
     }
 
-    /// Tells the end of a run that nobody was told of, and records that it was told.
-    async fn tell(&self, mut run: BackupRun, project: Option<&Project>) -> BackupRun {
+    /// Tells the end of a run that nobody was told of, and records that it was told. Where the
+    /// project's channels cannot be had now (`project` is `None`), the record says that it has ended
+    /// and nothing of telling, so that the next recovery tells it.
+    async fn tell(
+        &self,
+        mut run: BackupRun,
+        project: Option<&Project>,
+        report: &mut RecoverReport,
+    ) -> BackupRun {
         let now = self.world.clock.now();
+        let told = |stage, outcome, message: &str| StageRecord {
+            stage,
+            started_at: Some(now),
+            finished_at: Some(now),
+            outcome,
+            attempts: 1,
+            message: Some(message.to_owned()),
+        };
+        if run.stage(Stage::Audit).is_none() {
+            run.stages.push(told(Stage::Audit, StageOutcome::Ok, "recorded by recovery"));
+        }
         let outcome = match project.filter(|p| !p.notifications.is_empty()) {
             Some(project) => {
                 let mut notice = Notice::finished(&run, run.finished_at.unwrap_or(now));
@@ -242,15 +283,10 @@ impl RecoverStartup {
             }
             None => StageOutcome::Skipped,
         };
-        run.stages.push(backupctl_domain::StageRecord {
-            stage: Stage::Notify,
-            started_at: Some(now),
-            finished_at: Some(now),
-            outcome,
-            attempts: 1,
-            message: Some("told by recovery".to_owned()),
-        });
-        deliver::record(&self.world, &run).await;
+        if project.is_some() {
+            run.stages.push(told(Stage::Notify, outcome, "told by recovery"));
+        }
+        report.problems.extend(deliver::record(&self.world, &run).await);
         run
     }
 
@@ -274,8 +310,21 @@ impl RecoverStartup {
         }
     }
 
-    async fn replay(&self, report: &mut RecoverReport) {
-        let sink = Sink { world: Arc::clone(&self.world), config: Arc::clone(&self.config) };
+    /// A run of this machine: where the audit is shared, other machines' runs have locks that cannot
+    /// be seen from here.
+    fn is_ours(&self, run: &BackupRun) -> bool {
+        !self.world.settings.audit_is_shared || run.host == self.world.identity.host
+    }
+
+    async fn replay(&self, cancel: &Cancel, report: &mut RecoverReport) {
+        let until = self.world.clock.now().checked_add(self.replay_budget);
+        let sink = Sink {
+            world: Arc::clone(&self.world),
+            config: Arc::clone(&self.config),
+            cancel: cancel.clone(),
+            until: until.unwrap_or(Timestamp::MAX),
+            projects: tokio::sync::Mutex::default(),
+        };
         match self.world.fallback.pending().await {
             Ok(0) => return,
             Ok(_) => {}
@@ -312,28 +361,54 @@ fn end_was_never_told(run: &BackupRun) -> bool {
 struct Sink {
     world: Arc<World>,
     config: Arc<dyn ConfigLoader>,
+    cancel: Cancel,
+    until: Timestamp,
+    /// Each project is looked up once a replay: its secrets may cost a command each.
+    projects: tokio::sync::Mutex<HashMap<ProjectName, Result<Project, Failure>>>,
+}
+
+impl Sink {
+    async fn project(&self, name: &ProjectName) -> Result<Project, Failure> {
+        let mut projects = self.projects.lock().await;
+        if let Some(known) = projects.get(name) {
+            return known.clone();
+        }
+        let found = self.look_up(name).await;
+        projects.insert(name.clone(), found.clone());
+        found
+    }
+
+    async fn look_up(&self, name: &ProjectName) -> Result<Project, Failure> {
+        let config = self.config.load().await?;
+        let found = config.projects.into_iter().find(|p| p.name == name.as_str());
+        match found.map(|p| p.project) {
+            Some(Ok(project)) => {
+                Ok(deliver::resolved_for_notice(self.config.as_ref(), project).await)
+            }
+            Some(Err(issues)) => Err(super::run_all::invalid(name.as_str(), &issues)),
+            None => Err(Failure::new(
+                ErrorCode::NotifyFailed,
+                format!("project {name} is not configured any more"),
+            )),
+        }
+    }
 }
 
 #[async_trait]
 impl ReplaySink for Sink {
     async fn deliver(&self, entry: &FallbackEntry) -> Result<(), Failure> {
+        self.cancel.check()?;
+        if self.world.clock.now() > self.until {
+            return Err(Failure::new(
+                ErrorCode::NotifyFailed,
+                "left for the next start: delivering took long enough",
+            )
+            .permanent());
+        }
         match entry {
             FallbackEntry::Audit { run } => self.world.audit.finish_run(run).await,
             FallbackEntry::Notification { project, channel, index, notice } => {
-                let config = self.config.load().await?;
-                let found = config.projects.into_iter().find(|p| p.name == project.as_str());
-                let project = match found.map(|p| p.project) {
-                    Some(Ok(found)) => self.config.resolve_secrets(found).await?,
-                    Some(Err(issues)) => {
-                        return Err(super::run_all::invalid(project.as_str(), &issues));
-                    }
-                    None => {
-                        return Err(Failure::new(
-                            ErrorCode::NotifyFailed,
-                            format!("project {project} is not configured any more"),
-                        ));
-                    }
-                };
+                let project = self.project(project).await?;
                 deliver::notify_late(&self.world, &project, channel, *index, notice).await
             }
         }

@@ -93,7 +93,14 @@ impl RunAll {
         observer: Arc<dyn Observer>,
     ) -> Result<Box<BackupRun>, Failure> {
         let project = entry.project.map_err(|issues| invalid(&entry.name, &issues))?;
-        let project = self.config.resolve_secrets(project).await?;
+        let project = match self.config.resolve_secrets(project.clone()).await {
+            Ok(project) => project,
+            Err(failure) => {
+                let config = self.config.as_ref();
+                let run = self.run.refuse(config, project, trigger, &failure, observer).await;
+                return Ok(Box::new(run));
+            }
+        };
         let request = RunRequest { project, trigger, wait, cancel, observer };
         match self.run.execute(request).await? {
             RunOutcome::Finished(run) => Ok(run),

@@ -18,7 +18,8 @@ use tracing::{error, info, warn};
 
 use crate::World;
 use crate::context::{Cancel, Observer, RunEvent, StageContext};
-use crate::ports::{Acquired, LockHolder};
+use crate::ports::{Acquired, ConfigLoader, LockHolder};
+use crate::use_cases::deliver;
 use pipeline::{Active, Shared};
 
 /// One run that is asked for.
@@ -63,6 +64,24 @@ impl RunBackup {
         self.execute(request).await
     }
 
+    /// The run of a project that could not even begin, e.g. for a secret that cannot be had: recorded
+    /// as failed and told over every channel whose own secrets can be had.
+    pub async fn refuse(
+        &self,
+        config: &dyn ConfigLoader,
+        project: Project,
+        trigger: Trigger,
+        failure: &Failure,
+        observer: Arc<dyn Observer>,
+    ) -> BackupRun {
+        let project = deliver::resolved_for_notice(config, project).await;
+        let shared = self.shared(project, trigger, Cancel::new(), observer);
+        shared.begin().await;
+        let error = RunError::new(None, &redacted(&shared.redactor, failure.clone()));
+        shared.finish_by_closing(Some(error)).await;
+        shared.end(Ok(())).await
+    }
+
     /// Makes one run, from lock to unlock.
     ///
     /// An `Err` means that waiting for the lock was interrupted; a run that failed, be it for a lock
@@ -73,7 +92,13 @@ impl RunBackup {
         let acquired = if wait {
             world.lock.acquire_or_queue(&project.name, &cancel).await
         } else {
-            world.lock.acquire(&project.name).await
+            match world.lock.acquire(&project.name).await {
+                // No backup is going on: what holds the lock puts a dead one right, and is soon done.
+                Ok(Acquired::Busy(holder)) if holder.recovering => {
+                    world.lock.acquire_or_queue(&project.name, &cancel).await
+                }
+                other => other,
+            }
         };
         let (guard, refused) = match acquired {
             Ok(Acquired::Locked(guard)) => (Some(guard), None),
@@ -88,27 +113,7 @@ impl RunBackup {
             Err(failure) => (None, Some(failure)),
         };
 
-        let run = BackupRun::start(
-            RunId(uuid::Uuid::new_v4()),
-            project.name.clone(),
-            trigger,
-            world.clock.now(),
-            &world.identity.host,
-            &world.identity.version,
-            world.identity.pid,
-        );
-        let redactor = Arc::new(project.redactor());
-        let shared = Arc::new(Shared {
-            world: Arc::clone(world),
-            project,
-            redactor,
-            cancel,
-            observer,
-            run_id: run.run_id,
-            started_at: run.started_at,
-            active: std::sync::Mutex::new(Active::new(run)),
-            timeout_told: AtomicBool::new(false),
-        });
+        let shared = self.shared(project, trigger, cancel, observer);
         shared.begin().await;
 
         // The stages run in tasks of their own: a panic in one ends that task alone, and what must
@@ -125,20 +130,59 @@ impl RunBackup {
                 Err(panic) => Some(shared.panicked(&panic)),
             }
         };
-        let closing = tokio::spawn({
-            let shared = Arc::clone(&shared);
-            async move { shared.close(error).await }
-        });
-        if let Err(panic) = closing.await {
-            error!(run.id = %shared.run_id, "closing the run panicked: {panic}");
-        }
+        shared.finish_by_closing(error).await;
 
         let unlock = guard.map_or(Ok(()), crate::ports::LockGuard::release);
         Ok(RunOutcome::Finished(Box::new(shared.end(unlock).await)))
     }
 }
 
+impl RunBackup {
+    fn shared(
+        &self,
+        project: Project,
+        trigger: Trigger,
+        cancel: Cancel,
+        observer: Arc<dyn Observer>,
+    ) -> Arc<Shared> {
+        let world = &self.world;
+        let run = BackupRun::start(
+            RunId(uuid::Uuid::new_v4()),
+            project.name.clone(),
+            trigger,
+            world.clock.now(),
+            &world.identity.host,
+            &world.identity.version,
+            world.identity.pid,
+        );
+        Arc::new(Shared {
+            world: Arc::clone(world),
+            redactor: Arc::new(project.redactor()),
+            project,
+            cancel,
+            observer,
+            run_id: run.run_id,
+            started_at: run.started_at,
+            active: std::sync::Mutex::new(Active::new(run)),
+            timeout_told: AtomicBool::new(false),
+            alarm_rings: AtomicBool::new(false),
+        })
+    }
+}
+
 impl Shared {
+    /// Tells how the run ended, in a task of its own, and tells it otherwise where that panics.
+    async fn finish_by_closing(self: &Arc<Self>, error: Option<RunError>) {
+        let closing = tokio::spawn({
+            let shared = Arc::clone(self);
+            async move { shared.close(error).await }
+        });
+        if let Err(panic) = closing.await {
+            let failure = self.bug("closing the run panicked", &panic);
+            self.close_after_panic(failure).await;
+        }
+    }
+
     /// The end of the first phase: the run is known to the audit and to its watchers.
     async fn begin(&self) {
         let run = self.snapshot();
@@ -157,9 +201,13 @@ impl Shared {
 
     fn panicked(&self, panic: &tokio::task::JoinError) -> RunError {
         let stage = self.with(|a| a.run.current_stage);
-        error!(run.id = %self.run_id, ?stage, "the run panicked: {panic}");
-        let failure = Failure::internal(format!("the run panicked: {panic}"));
-        RunError::new(stage, &failure)
+        RunError::new(stage, &self.bug("the run panicked", panic))
+    }
+
+    fn bug(&self, what: &str, panic: &tokio::task::JoinError) -> Failure {
+        let failure = redacted(&self.redactor, Failure::internal(format!("{what}: {panic}")));
+        error!(run.id = %self.run_id, "{}", failure.message);
+        failure
     }
 
     /// Step 13's record, and the whole record once more now that every step has ended.
@@ -170,9 +218,9 @@ impl Shared {
         // The record stands since step 10; this adds how the steps behind it went. When the audit
         // was down then, the fallback file has the record, and nothing is written twice.
         if self.with(|a| a.audited)
-            && let Err(failure) = self.world.audit.finish_run(&run).await
+            && let Some(lost) = deliver::record(&self.world, &run).await
         {
-            warn!(run.id = %run.run_id, "last steps not recorded: {}", failure.message);
+            warn!(run.id = %run.run_id, "last steps not recorded: {lost}");
         }
         run
     }
@@ -186,7 +234,7 @@ impl Shared {
         }
     }
 
-    /// A context for what is done after the run was told to stop: it can be told once more.
+    /// A context for what is done although the run was told to stop. A second signal ends the process.
     fn closing_context(&self, stage: Stage) -> StageContext {
         StageContext { cancel: Cancel::new(), ..self.context(stage) }
     }

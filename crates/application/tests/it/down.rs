@@ -1,7 +1,7 @@
 //! Audit, channels, heartbeat and the fallback file being down: the backup keeps its status.
 
-use backupctl_application::ports::FallbackEntry;
-use backupctl_application::use_cases::{RunAll, RunBackup};
+use backupctl_application::ports::{FallbackEntry, LockHolder};
+use backupctl_application::use_cases::{RunAll, RunBackup, RunOutcome};
 use backupctl_domain::{ErrorCode, RunStatus, Stage, StageOutcome, Trigger};
 use backupctl_testkit::fakes::Inject;
 use backupctl_testkit::{TestBench, project};
@@ -117,4 +117,68 @@ async fn a_lock_that_cannot_be_tried_is_a_failed_run_that_is_told() {
         "notify backup_failed",
         "heartbeat down",
     ]);
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_had_is_a_failed_run_that_is_told() {
+    let bench = TestBench::new();
+    let mut shop = project("shop").everything().build();
+    shop.restic.password = backupctl_domain::Secret::Command("vault read x".to_owned());
+    let config: Arc<dyn ConfigLoader> = bench.config.clone();
+    let cannot = config.resolve_secrets(shop.clone()).await.unwrap_err();
+    let use_case = RunBackup::new(bench.world());
+    let silent = Arc::new(Silent);
+    let run = use_case.refuse(config.as_ref(), shop, Trigger::Manual, &cannot, silent).await;
+
+    assert_eq!(run.error.unwrap().code, ErrorCode::InvalidConfig);
+    assert!(!bench.journal.has("dump") && !bench.journal.has("hook"));
+    bench.journal.assert_order(&[
+        "audit start shop",
+        "audit finish shop failed",
+        "notify backup_failed webhook",
+        "heartbeat down",
+    ]);
+}
+
+#[tokio::test]
+async fn a_panic_while_closing_is_a_failed_run_whose_other_parts_are_told() {
+    let bench = TestBench::new();
+    bench.audit.panic_on("finish_run");
+    let done = run(&bench, &project("shop").everything().build()).await;
+    assert_ne!(done.status, RunStatus::Started);
+    assert!(bench.journal.has("notify backup_success"), "the backup itself was made");
+    assert!(bench.journal.has("heartbeat up"));
+    assert!(bench.journal.has("lock release shop"));
+
+    let bench = TestBench::new();
+    bench.hooks.panic_on("finally");
+    let done = run(&bench, &project("shop").everything().build()).await;
+    assert_eq!(done.error.unwrap().code, ErrorCode::Internal);
+    assert!(bench.journal.has("notify backup_failed"));
+    assert!(bench.journal.has("heartbeat down"));
+}
+
+#[tokio::test]
+async fn a_record_that_nobody_takes_is_told_in_the_run() {
+    let bench = TestBench::new();
+    bench.audit.down(&failure(ErrorCode::AuditUnavailable));
+    bench.fallback.down(&failure(ErrorCode::DiskFull));
+    let done = run(&bench, &project("shop").build()).await;
+    assert_eq!(done.status, RunStatus::Success);
+    assert!(done.warnings[0].contains("is lost"), "{:?}", done.warnings);
+}
+
+#[tokio::test]
+async fn a_run_waits_for_a_recovery_and_gives_up_on_a_backup() {
+    let bench = TestBench::new();
+    let shop = project("shop").build();
+    let holder = LockHolder { pid: Some(7), started: None, recovering: true };
+    bench.lock.set_held(&shop.name, holder);
+    let going = {
+        let use_case = RunBackup::new(bench.world());
+        tokio::spawn(use_case.execute_owned(super::request(&bench, &shop)))
+    };
+    bench.lock.queued(&shop.name).await;
+    bench.lock.set_free(&shop.name);
+    assert!(matches!(going.await.unwrap(), Ok(RunOutcome::Finished(_))));
 }

@@ -25,7 +25,7 @@ fn shop() -> Project {
     project("shop").webhook("https://hooks.example/one").build()
 }
 
-const DEAD: LockHolder = LockHolder { pid: Some(999_999), started: None };
+const DEAD: LockHolder = LockHolder { pid: Some(999_999), started: None, recovering: false };
 
 #[tokio::test]
 async fn an_orphaned_run_is_failed_told_and_cleaned_up_after() {
@@ -60,7 +60,7 @@ async fn an_orphaned_run_is_failed_told_and_cleaned_up_after() {
     assert_eq!(report.partials, [dir.join(own.partial())]);
     assert!(kept.iter().all(|p| p.exists()), "only the dead run's own partial goes");
     bench.journal.assert_order(&[
-        "lock acquire shop",
+        "lock recover shop",
         "notify backup_failed webhook",
         "audit finish shop failed",
         "remove_partials shop",
@@ -78,7 +78,9 @@ async fn a_run_that_goes_on_is_left_alone() {
     let bench = TestBench::new();
     let going = builders::run("shop").in_stage(Stage::Dump).build();
     bench.audit.seed(going.clone());
-    bench.lock.set_held(&going.project, LockHolder { pid: Some(4711), started: None });
+    bench
+        .lock
+        .set_held(&going.project, LockHolder { pid: Some(4711), started: None, recovering: false });
     let report = recover(&bench, &[shop()]).await;
     assert!(report.is_empty(), "{report:?}");
     assert_eq!(bench.audit.run(going.run_id).unwrap().status, RunStatus::Started);
@@ -156,4 +158,57 @@ async fn with_the_audit_down_recovery_says_so_and_goes_on() {
     assert_eq!(report.problems.len(), 1);
     let found = bench.world().audit.find_runs(&RunQuery::default()).await;
     assert!(found.is_err());
+}
+
+#[tokio::test]
+async fn an_orphan_whose_channels_cannot_be_had_is_told_as_soon_as_they_can() {
+    let bench = TestBench::new();
+    let orphan = builders::run("shop").in_stage(Stage::Dump).build();
+    bench.audit.seed(orphan.clone());
+    bench.config.fail_times("resolve_secrets", failure(ErrorCode::InvalidConfig), 1);
+    let report = recover(&bench, &[shop()]).await;
+    assert_eq!(report.orphans, [orphan.run_id]);
+    assert_eq!(report.problems.len(), 1);
+    assert!(!bench.journal.has("notify"));
+    assert_eq!(bench.audit.run(orphan.run_id).unwrap().status, RunStatus::Failed);
+
+    let report = recover(&bench, &[shop()]).await;
+    assert_eq!(report.told, [orphan.run_id]);
+    assert_eq!(bench.journal.count("notify backup_failed"), 1);
+}
+
+#[tokio::test]
+async fn runs_of_other_machines_in_a_shared_audit_are_left_alone() {
+    let bench = TestBench::new();
+    let theirs =
+        builders::run("shop").in_stage(Stage::Dump).with(|r| r.host = "other".to_owned()).build();
+    bench.audit.seed(theirs.clone());
+    bench.config.set_projects([shop()]);
+    let config: Arc<dyn ConfigLoader> = bench.config.clone();
+    let entries = config.load().await.unwrap().projects;
+    let mut world = Arc::into_inner(bench.world()).unwrap();
+    world.settings.audit_is_shared = true;
+    let recover = RecoverStartup::new(Arc::new(world), config, None);
+    let report = recover.execute(&entries, &bench.cancel).await;
+    assert!(report.is_empty(), "{report:?}");
+    assert_eq!(bench.audit.run(theirs.run_id).unwrap().status, RunStatus::Started);
+}
+
+#[tokio::test]
+async fn a_replay_does_not_keep_a_run_waiting_for_ever() {
+    let bench = TestBench::new();
+    bench.webhook.down(&failure(ErrorCode::NotifyFailed));
+    run(&bench, &shop()).await;
+    bench.webhook.heal();
+    bench.config.set_projects([shop()]);
+    let config: Arc<dyn ConfigLoader> = bench.config.clone();
+    let hold = bench.config.hold("load");
+    let entries: Vec<ProjectEntry> = Vec::new();
+    let recover = RecoverStartup::new(bench.world(), config, None);
+    let (report, ()) = tokio::join!(recover.execute(&entries, &bench.cancel), async {
+        hold.entered().await;
+        bench.clock.advance(Duration::from_mins(1));
+        hold.release();
+    });
+    assert_eq!((report.delivered, report.remaining.len()), (1, 1), "{report:?}");
 }

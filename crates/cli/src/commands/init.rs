@@ -25,6 +25,7 @@ pub(crate) async fn run(global: &Global, out: Out, project: Option<&str>) -> Com
         return starter(global, &out, project);
     }
     let app = App::start(global, out).await?;
+    app.ensure_base_dir().await;
     create(&app, project).await
 }
 

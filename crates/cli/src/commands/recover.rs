@@ -1,5 +1,7 @@
 //! `backupctl recover`: what a killed run has left is put right.
 
+use std::time::Duration;
+
 use backupctl_adapters::application::use_cases::RecoverReport;
 use serde_json::json;
 
@@ -8,11 +10,16 @@ use crate::exit::{CommandResult, status};
 use crate::render::Out;
 use crate::wire::App;
 
+/// How long delivering may take where somebody asked for it, and no backup waits.
+const REPLAY_ON_DEMAND: Duration = Duration::from_mins(30);
+
 /// Runs the command.
 pub(crate) async fn run(global: &Global, out: Out, project: Option<&str>) -> CommandResult {
     let app = App::start(global, out).await?;
+    app.ensure_base_dir().await;
     let entries = app.entries(project)?;
-    let report = app.recover().execute(&entries, &app.cancel).await;
+    let recover = app.recover().with_replay_budget(REPLAY_ON_DEMAND);
+    let report = recover.execute(&entries, &app.cancel).await;
     if app.out.is_json() {
         app.out.json(&to_json(&report));
     } else {

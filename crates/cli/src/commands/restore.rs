@@ -17,7 +17,8 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
     let project = app.project(&args.project).await?;
     let out = &app.out;
     if args.guide {
-        let guide = import_guide(&project, &args.target);
+        let target = std::path::absolute(&args.target).unwrap_or(args.target);
+        let guide = import_guide(&project, &target);
         if out.is_json() {
             out.json(&json!({"project": project.name, "guide": guide}));
         } else {

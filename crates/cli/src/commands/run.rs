@@ -8,7 +8,7 @@ use backupctl_adapters::application::use_cases::{
     AllOutcome, Check, CheckOutcome, DryRun, RunAll, RunBackup, RunOutcome, RunRequest, run_all,
 };
 use backupctl_adapters::domain::{
-    BackupRun, ByteSize, ErrorCode, Failure, RunStatus, Trigger, human,
+    BackupRun, ByteSize, ErrorCode, Failure, RunStatus, StageOutcome, StageRecord, Trigger, human,
 };
 use serde_json::json;
 
@@ -23,6 +23,9 @@ use crate::wire::App;
 pub(crate) async fn run(global: &Global, out: Out, args: RunArgs) -> CommandResult {
     let out = if args.json_stream { Out::new(true, global.quiet, global.no_color) } else { out };
     let app = App::start(global, out).await?;
+    if !args.dry_run {
+        app.ensure_base_dir().await;
+    }
     match (&args.project, args.all, args.dry_run) {
         (_, true, true) => dry_run_all(&app).await,
         (_, true, false) => all(&app, &args).await,
@@ -47,7 +50,18 @@ fn observer(app: &App, stream: bool) -> Arc<dyn Observer> {
 }
 
 async fn one(app: &App, name: &str, args: &RunArgs) -> CommandResult {
-    let project = app.project(name).await?;
+    let unresolved = app.unresolved_project(name)?;
+    let use_case = RunBackup::new(Arc::clone(&app.world));
+    let project = match app.config.resolve_secrets(unresolved.clone()).await {
+        Ok(project) => project,
+        Err(failure) => {
+            let config = app.config.as_ref();
+            let watcher = observer(app, args.json_stream);
+            let trigger = Trigger::Manual;
+            let run = use_case.refuse(config, unresolved, trigger, &failure, watcher).await;
+            return Ok(finished(app, &run, args.json_stream));
+        }
+    };
     let entries = app.entries(Some(name))?;
     let report = app.recover().execute(&entries, &app.cancel).await;
     if !app.out.is_json() {
@@ -60,7 +74,7 @@ async fn one(app: &App, name: &str, args: &RunArgs) -> CommandResult {
         cancel: app.cancel.clone(),
         observer: observer(app, args.json_stream),
     };
-    let run = match RunBackup::new(Arc::clone(&app.world)).execute(request).await {
+    let run = match use_case.execute(request).await {
         Ok(RunOutcome::Finished(run)) => run,
         Ok(RunOutcome::Busy(holder) | RunOutcome::Folded(holder)) => {
             return Err(run_all::in_progress(name, holder).into());
@@ -70,19 +84,25 @@ async fn one(app: &App, name: &str, args: &RunArgs) -> CommandResult {
         }
         Err(failure) => return Err(failure.into()),
     };
-    if args.json_stream {
+    Ok(finished(app, &run, args.json_stream))
+}
+
+/// Tells the run's record; returns the exit status that it means.
+fn finished(app: &App, run: &BackupRun, stream: bool) -> u8 {
+    if stream {
         app.out.json_line(&json!({"event": "finished", "run": run}));
     } else if app.out.is_json() {
-        app.out.json(&run);
+        app.out.json(run);
     } else {
-        summary(&app.out, &run);
+        summary(&app.out, run);
     }
-    Ok(exit_status(app, &run))
+    exit_status(app, run)
 }
 
 fn exit_status(app: &App, run: &BackupRun) -> u8 {
     match &run.error {
-        None => status::SUCCESS,
+        None if run.status == RunStatus::Success => status::SUCCESS,
+        None => status::FAILURE,
         Some(error) if error.code == ErrorCode::Interrupted => app.interrupted_or(130),
         Some(error) => error.code.exit_status(),
     }
@@ -113,6 +133,12 @@ fn summary(out: &Out, run: &BackupRun) {
     }
     for warning in &run.warnings {
         out.line(format!("  {WARN}warning{WARN:#}   {warning}"));
+    }
+    // What fails behind the backup leaves it a success, and somebody should see to it all the same.
+    let failed = |s: &&StageRecord| !s.stage.is_critical() && s.outcome == StageOutcome::Failed;
+    for stage in run.stages.iter().filter(failed) {
+        let message = stage.message.as_deref().unwrap_or_default();
+        out.line(format!("  {WARN}warning{WARN:#}   {}: {message}", stage.stage));
     }
     if let Some(error) = &run.error {
         let stage = error.stage.map(|s| format!(" at {s}")).unwrap_or_default();

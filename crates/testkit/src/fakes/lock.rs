@@ -18,7 +18,7 @@ struct Entry {
     waiting: bool,
 }
 
-/// A [`BackupLock`]. Operations: `acquire`, `acquire_or_queue`, `state`, `clear_stale`, `release`.
+/// A [`BackupLock`]. Operations: `acquire`, `acquire_to_recover`, `acquire_or_queue`, `state`, `clear_stale`, `release`.
 pub struct FakeLock {
     core: Arc<Core>,
     shared: Arc<Shared>,
@@ -35,11 +35,11 @@ injectable!(FakeLock);
 impl FakeLock {
     /// A lock that everybody finds free.
     pub fn new(journal: &Arc<Journal>) -> Self {
-        let operations = &["acquire", "acquire_or_queue", "state", "clear_stale", "release"];
+        let operations = &["acquire", "acquire_to_recover", "acquire_or_queue", "state", "clear_stale", "release"];
         Self {
             core: Arc::new(Core::new(journal, operations)),
             shared: Arc::new(Shared { entries: Mutex::default(), changes: watch::Sender::new(0) }),
-            holder: LockHolder { pid: Some(std::process::id()), started: None },
+            holder: LockHolder { pid: Some(std::process::id()), started: None, recovering: false },
         }
     }
 
@@ -116,6 +116,15 @@ impl BackupLock for FakeLock {
     async fn acquire(&self, project: &ProjectName) -> Result<Acquired, Failure> {
         self.core.call("acquire", format!("lock acquire {project}"), None).await?;
         Ok(match self.shared.take(project, self.holder) {
+            Ok(()) => self.guard(project),
+            Err(holder) => Acquired::Busy(holder),
+        })
+    }
+
+    async fn acquire_to_recover(&self, project: &ProjectName) -> Result<Acquired, Failure> {
+        self.core.call("acquire_to_recover", format!("lock recover {project}"), None).await?;
+        let holder = LockHolder { recovering: true, ..self.holder };
+        Ok(match self.shared.take(project, holder) {
             Ok(()) => self.guard(project),
             Err(holder) => Acquired::Busy(holder),
         })

@@ -22,7 +22,7 @@ fn lock_in(work: &Path) -> FileLock {
 }
 
 fn us() -> LockHolder {
-    LockHolder { pid: Some(std::process::id()), started: Some(at("2026-03-18T00:00:05Z")) }
+    LockHolder { pid: Some(std::process::id()), started: Some(at("2026-03-18T00:00:05Z")), recovering: false }
 }
 
 async fn locked(lock: &FileLock, project: &str) -> Box<dyn LockGuard> {
@@ -68,7 +68,7 @@ async fn a_file_that_nobody_holds_is_stale_and_stops_nobody() {
     let (lock, project) = (lock_in(work.path()), name("shop"));
     // A living process has this number: it does not hold the lock all the same.
     let file = work.file("shop/.lock", format!("pid={}\nnonsense\n", std::process::id()));
-    let holder = LockHolder { pid: Some(std::process::id()), started: None };
+    let holder = LockHolder { pid: Some(std::process::id()), started: None, recovering: false };
     assert_eq!(lock.state(&project).await.unwrap(), LockState::Stale(holder));
     assert!(lock.clear_stale(&project).await.unwrap());
     assert!(!file.exists() && !lock.clear_stale(&project).await.unwrap());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backupctl_domain::{
-    ErrorCode, Failure, Notice, RunError, Stage, StageOutcome, StageRecord, plan,
+    ErrorCode, Failure, Notice, RunError, RunStatus, Stage, StageOutcome, StageRecord, plan,
 };
 use tracing::{info, warn};
 
@@ -44,7 +44,20 @@ impl Shared {
 
         self.audit().await;
         self.tell().await;
+        self.record_told().await;
         self.beat().await;
+    }
+
+    /// Records that the end was told before a monitor is waited for: a process that dies there must
+    /// not be told of a second time. Without a monitor the record is about to be completed anyway.
+    async fn record_told(&self) {
+        if self.project.monitor.is_none() || !self.with(|a| a.audited) {
+            return;
+        }
+        let run = self.snapshot();
+        if let Err(failure) = self.world.audit.finish_run(&run).await {
+            warn!(run.id = %run.run_id, "not recorded that the end was told: {}", failure.message);
+        }
     }
 
     /// Every numbered stage of the work that was not reached is listed as skipped.
@@ -129,8 +142,37 @@ impl Shared {
         };
         let failed = result.is_err();
         self.finish_stage(stage, self.world.clock.now(), 1, result);
-        if failed {
-            deliver::keep_record(&self.world, &self.snapshot()).await;
+        if failed && let Some(lost) = deliver::keep_record(&self.world, &self.snapshot()).await {
+            self.note_warning(&lost);
+        }
+    }
+
+    /// The end of a run whose closing panicked: what has not been done of it is done, each part by
+    /// itself, so that the bug in one does not silence the others.
+    pub(super) async fn close_after_panic(self: &Arc<Self>, failure: Failure) {
+        let now = self.world.clock.now();
+        if self.with(|a| a.run.status) == RunStatus::Started {
+            let error = RunError::new(Some(Stage::Audit), &failure);
+            self.with(|a| a.run.finish(now, Some(error)));
+        }
+        let open =
+            |stage| self.with(|a| a.run.stage(stage).is_none_or(|s| s.finished_at.is_none()));
+        let parts = [open(Stage::Audit), open(Stage::Notify), open(Stage::Heartbeat)];
+        for (part, open) in parts.into_iter().enumerate() {
+            if !open {
+                continue;
+            }
+            let shared = Arc::clone(self);
+            let task = tokio::spawn(async move {
+                match part {
+                    0 => shared.audit().await,
+                    1 => shared.tell().await,
+                    _ => shared.beat().await,
+                }
+            });
+            if let Err(panic) = task.await {
+                tracing::error!(run.id = %self.run_id, "closing the run: {panic}");
+            }
         }
     }
 

@@ -34,6 +34,17 @@ pub(super) struct Shared {
     pub(super) started_at: Timestamp,
     pub(super) active: Mutex<Active>,
     pub(super) timeout_told: AtomicBool,
+    /// Whether the timer, and not a step boundary, is telling.
+    pub(super) alarm_rings: AtomicBool,
+}
+
+/// The timer of the timeout alert. It goes when the stages end, be it by a panic.
+struct Alarm(tokio::task::JoinHandle<()>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What changes while the run goes on.
@@ -88,21 +99,21 @@ impl Shared {
 
     /// Goes through stages 1 to 9; returns why the run failed, if it did.
     pub(super) async fn work(self: Arc<Self>) -> Option<RunError> {
-        let alarm = self.project.timeout.map(|limit| {
+        let mut alarm = self.project.timeout.map(|limit| {
             let shared = Arc::clone(&self);
-            tokio::spawn(async move {
+            Alarm(tokio::spawn(async move {
                 shared.world.clock.sleep(limit).await;
+                shared.alarm_rings.store(true, Ordering::SeqCst);
                 shared.tell_timeout(limit).await;
-            })
+            }))
         });
         let error = self.stages().await;
-        if let Some(alarm) = alarm {
-            // An alert on its way is let through; one that is not due is called off.
-            if self.timeout_told.load(Ordering::SeqCst) {
-                let _ = alarm.await;
-            } else {
-                alarm.abort();
-            }
+        // An alert on its way is let through; one that is not due is called off. (The clock of the
+        // boundaries may have jumped ahead of the timer's: then the timer still sleeps.)
+        if let Some(Alarm(task)) = &mut alarm
+            && self.alarm_rings.load(Ordering::SeqCst)
+        {
+            let _ = task.await;
         }
         error
     }

@@ -99,11 +99,13 @@ impl Shared {
             let last = a.history.iter().find(|r| r.status == RunStatus::Success);
             last.and_then(|r| r.dump.as_ref()).map(|d| d.bytes)
         });
+        let expected = previous.map(|p| plan::expected_dump(p, self.project.encryption.is_some()));
         let space = Space {
             free: disk.free_bytes,
             min_free: settings.min_free_bytes,
             max_file: disk.max_file_bytes,
-            previous,
+            largest: expected.map(|(file, _)| file),
+            total: expected.map(|(_, total)| total),
         };
         plan::check_space(space, &dir.to_string_lossy())?;
         // The reserve is kept while writing too. Without one the disk itself is the limit.
@@ -172,17 +174,14 @@ impl Shared {
         } else {
             let disk = self.world.disk.file_system(&plain).await?;
             let size = self.world.disk.file_size(&plain).await.unwrap_or_default();
-            if disk.free_bytes < size {
-                return Err(Failure::new(
-                    ErrorCode::DiskLow,
-                    format!(
-                        "{} free at {}, and the encrypted dump takes {}",
-                        human::ByteSize(disk.free_bytes),
-                        plain.display(),
-                        human::ByteSize(size)
-                    ),
-                ));
-            }
+            let space = Space {
+                free: disk.free_bytes,
+                min_free: self.world.settings.min_free_bytes,
+                max_file: disk.max_file_bytes,
+                largest: Some(size),
+                total: Some(size),
+            };
+            plan::check_space(space, &plain.to_string_lossy())?;
             let file = encryptor.encrypt(&plain, &self.context(Stage::Encrypt)).await?;
             self.with(|a| a.encrypted = Some(file.clone()));
             file
