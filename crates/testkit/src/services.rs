@@ -8,12 +8,14 @@ mod child;
 mod http;
 mod postgres;
 mod restic;
+mod smtp;
 mod sshd;
 mod template;
 
 pub use http::{HttpReceiver, Reply, Request};
 pub use postgres::Postgres;
 pub use restic::Repository;
+pub use smtp::{Mail, Part, SmtpFault, SmtpSink, SmtpStep, SmtpTls};
 pub use sshd::Sshd;
 
 use std::net::TcpListener;

@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use backupctl_testkit::services::{HttpReceiver, Postgres, Reply, Repository, Sshd};
+use backupctl_testkit::services::{
+    HttpReceiver, Postgres, Reply, Repository, SmtpFault, SmtpSink, SmtpStep, SmtpTls, Sshd,
+};
 
 const QUICK: &str = Repository::QUICK_PASSWORD;
 
@@ -128,5 +130,40 @@ fn a_hanging_reply_ends_with_the_receiver() {
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     receiver.wait_for(1);
     drop(receiver);
+    assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
+}
+
+#[test]
+fn the_sink_keeps_mails_checks_logins_and_fails_as_told() {
+    let sink = SmtpSink::start(SmtpTls::None);
+    sink.require_login("u", "p");
+    sink.refuse_recipient("no@b");
+    sink.fail_once(SmtpStep::Sender, SmtpFault::Say("451 later".to_owned()));
+    let mut stream = TcpStream::connect((sink.host(), sink.port())).unwrap();
+    // The login's base64 is `\0u\0x` and `\0u\0p`.
+    let words = "EHLO h\r\nMAIL FROM:<a@b>\r\nAUTH PLAIN AHUAeA==\r\nAUTH PLAIN AHUAcA==\r\n\
+                 MAIL FROM:<a@b>\r\nMAIL FROM:<a@b>\r\nRCPT TO:<no@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n\
+                 Subject: =?utf-8?b?4p2M?= =?utf-8?q?_no?=\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
+    stream.write_all(words.as_bytes()).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    let codes: Vec<&str> = answers.lines().filter(|l| &l[3..4] == " ").map(|l| &l[..3]).collect();
+    let expected = "220 250 530 535 235 451 250 550 250 354 250 221";
+    assert_eq!(codes.join(" "), expected, "{answers}");
+    let mail = &sink.wait_for(1)[0];
+    assert_eq!((mail.from.as_str(), mail.to.as_slice()), ("a@b", &["c@d".to_owned()][..]));
+    assert_eq!(mail.header("subject").as_deref(), Some("❌ no"));
+    assert_eq!(mail.parts()[0].text, ".dot");
+}
+
+#[test]
+fn a_hanging_sink_ends_the_conversation_when_it_ends() {
+    let sink = SmtpSink::start(SmtpTls::None);
+    sink.fail_always(SmtpStep::Greeting, SmtpFault::Hang);
+    let mut stream = TcpStream::connect((sink.host(), sink.port())).unwrap();
+    while sink.connections() == 0 {
+        std::thread::yield_now();
+    }
+    drop(sink);
     assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
 }
