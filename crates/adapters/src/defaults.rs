@@ -20,7 +20,7 @@ use crate::dump::{FileUnpacker, PostgresDumper, SqliteDumper};
 use crate::local::{
     Children, FallbackFile, FileLock, ProjectFiles, ShellHooks, SystemClock, SystemDisk,
 };
-use crate::notify::{Healthchecks, UptimeKuma, Webhook};
+use crate::notify::{Email, Healthchecks, Slack, UptimeKuma, Webhook};
 use crate::process::journal_in;
 use crate::restic::{Restic, ResticSettings};
 
@@ -117,13 +117,28 @@ fn database(project: &Project) -> Result<&Database, Failure> {
 }
 
 fn notifiers(clock: &Arc<dyn Clock>) -> NotifierRegistry {
-    let clock = Arc::clone(clock);
-    NotifierRegistry::new("notification.type").with("webhook", move |_, channel| match channel {
-        Channel::Webhook { url, secret } => {
-            Ok(Arc::new(Webhook::new(url, secret.as_ref(), Arc::clone(&clock))?))
-        }
-        other => Err(Failure::internal(format!("{} is no webhook", other.kind()))),
-    })
+    let [slack, email, webhook] = [(); 3].map(|()| Arc::clone(clock));
+    NotifierRegistry::new("notification.type")
+        .with("slack", move |_, channel| match channel {
+            Channel::Slack { webhook_url } => {
+                Ok(Arc::new(Slack::new(webhook_url, Arc::clone(&slack))?))
+            }
+            other => Err(no_such(other, "slack")),
+        })
+        .with("email", move |_, channel| match channel {
+            Channel::Email(mail) => Ok(Arc::new(Email::new(mail, Arc::clone(&email))?)),
+            other => Err(no_such(other, "email")),
+        })
+        .with("webhook", move |_, channel| match channel {
+            Channel::Webhook { url, secret } => {
+                Ok(Arc::new(Webhook::new(url, secret.as_ref(), Arc::clone(&webhook))?))
+            }
+            other => Err(no_such(other, "webhook")),
+        })
+}
+
+fn no_such(channel: &Channel, kind: &str) -> Failure {
+    Failure::internal(format!("{} is no {kind} channel", channel.kind()))
 }
 
 fn monitors() -> MonitorRegistry {

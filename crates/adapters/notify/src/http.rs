@@ -1,12 +1,13 @@
 //! The one HTTP client, made when it is first used.
 
-use std::error::Error as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Request, Url};
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::tries::innermost;
 
 /// The longest part of an answer that is looked at.
 const ANSWER_LIMIT: usize = 16 * 1024;
@@ -94,17 +95,6 @@ fn without_roots() -> Option<ClientConfig> {
     let config = ClientConfig::builder_with_provider(provider.into());
     let config = config.with_safe_default_protocol_versions().ok()?;
     Some(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}
-
-/// The first cause: the system's or the other side's own words.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = cause.to_string();
-        next = cause.source();
-    }
-    text
 }
 
 /// Reads an address; the error says what is wrong with it, without it.

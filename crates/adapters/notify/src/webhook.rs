@@ -13,15 +13,10 @@ use reqwest::header::CONTENT_TYPE;
 use sha2::Sha256;
 
 use crate::http::{self, Http};
+use crate::tries::{TIMEOUT, twice};
 
 /// The header that proves who sent the body: `sha256=` and the HMAC-SHA256 in hexadecimal.
 const SIGNATURE: &str = "X-Backupctl-Signature";
-
-/// How often a delivery is tried.
-const TRIES: u32 = 2;
-
-/// The wait between two tries.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Posts notices to an HTTP endpoint.
 pub struct Webhook {
@@ -46,7 +41,7 @@ impl Webhook {
             secret.expose()?;
         }
         let url = http::address(url.expose()?);
-        let http = Http::new(Duration::from_secs(10));
+        let http = Http::new(TIMEOUT);
         Ok(Self { url, secret: secret.cloned(), clock, http })
     }
 
@@ -85,26 +80,13 @@ impl Notifier for Webhook {
         let url = self.url()?;
         let body = serde_json::to_vec(&notice.webhook_body())
             .map_err(|e| Failure::internal(format!("a notice cannot be written: {e}")))?;
-        let mut tried = 1;
-        loop {
-            match self.post(url, &body).await {
-                Ok(()) => return Ok(()),
-                Err(_) if tried < TRIES => {
-                    tried += 1;
-                    self.clock.sleep(PAUSE).await;
-                }
-                Err(why) => {
-                    let host = http::host(url);
-                    let message = format!("webhook {host}: {why} ({tried} tries)");
-                    return Err(Failure::new(ErrorCode::NotifyFailed, message).with_remedy(
-                        format!(
-                            "check that {host} takes the webhook, or correct \
-                                 `notification.config.url`"
-                        ),
-                    ));
-                }
-            }
-        }
+        twice(self.clock.as_ref(), || self.post(url, &body)).await.map_err(|why| {
+            let host = http::host(url);
+            Failure::new(ErrorCode::NotifyFailed, format!("webhook {host}: {why} (2 tries)"))
+                .with_remedy(format!(
+                    "check that {host} takes the webhook, or correct `notification.config.url`"
+                ))
+        })
     }
 
     async fn check(&self) -> Result<(), Failure> {
