@@ -19,6 +19,7 @@ async fn a_whole_run_takes_every_step_in_order() {
         "audit start shop",
         "track NotifyStarted",
         "notify backup_started webhook",
+        "heartbeat start",
         "track PreHook",
         "hook pre_backup",
         "track Dump",
@@ -47,6 +48,7 @@ async fn a_whole_run_takes_every_step_in_order() {
         "heartbeat up",
         "lock release shop",
     ]);
+    assert_eq!(bench.journal.only(&["heartbeat"]), ["heartbeat start", "heartbeat up"]);
 }
 
 #[tokio::test]
