@@ -1,7 +1,7 @@
 //! Fakes for every port, contract suites, and real services for tests.
 //!
 //! Nothing in here is part of the program: [`fakes`] stand in for the world in the application's
-//! tests, [`contracts`] hold fakes and real adapters to the same promises, and [`services`] start
+//! tests, [`mocks`] end a test that calls what it must not, [`contracts`] hold fakes and real adapters to the same promises, and [`services`] start
 //! private servers for the adapters' tests.
 
 #![expect(
@@ -14,6 +14,7 @@ pub mod bench;
 pub mod builders;
 pub mod contracts;
 pub mod fakes;
+pub mod mocks;
 pub mod services;
 pub mod workdir;
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken assumption is to end the test")]
 
 mod down;
+mod dry_run;
 mod order;
 mod recovery;
 mod restore;
