@@ -37,7 +37,8 @@ pub struct ResticSettings {
     pub target: ResticTarget,
     /// The project whose snapshots these are.
     pub project: ProjectName,
-    /// The host name written into snapshots. Pinned, because that of a container changes.
+    /// The host name written into snapshots, for people who look at them. Nothing depends on it: a
+    /// parent is named by its id and retention groups by tags, since a container's name changes.
     pub host: String,
     /// Where to keep what is remembered between runs; made when first needed.
     pub state_dir: PathBuf,
