@@ -37,9 +37,6 @@ impl RemoteStorage for Restic {
                 self.create(ctx).await?;
                 self.store_once(request, None, ctx).await
             }
-            Err(failure) if self.may_unlock(&failure, ctx).await => {
-                self.store_by_parent(request, ctx).await
-            }
             done => done,
         }
     }
@@ -115,10 +112,7 @@ impl RemoteStorage for Restic {
         let mut args = args!["forget", "--prune", "--json", "--group-by", "tags"];
         args.extend(args!["--tag", self.project_tag()]);
         args.extend(keep_args(keep));
-        let (removed, kept, remaining) = match self.forget(args.clone(), ctx).await {
-            Err(failure) if self.may_unlock(&failure, ctx).await => self.forget(args, ctx).await?,
-            done => done?,
-        };
+        let (removed, kept, remaining) = self.forget(args, ctx).await?;
         let repository_bytes = self.repository_bytes(remaining).await;
         Ok(PruneReport { removed, kept, repository_bytes })
     }

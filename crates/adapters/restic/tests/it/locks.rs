@@ -28,7 +28,7 @@ fn keep() -> KeepPolicy {
 }
 
 #[tokio::test]
-async fn a_killed_restics_lock_is_removed_and_the_step_goes_on() {
+async fn a_killed_restics_lock_is_removed_when_that_is_asked_for() {
     let world = World::new();
     let restic = world.restic();
     restic.store(&request(world.part(None)), &ctx()).await.unwrap();
@@ -39,10 +39,14 @@ async fn a_killed_restics_lock_is_removed_and_the_step_goes_on() {
         child.wait().unwrap();
     }
     world.calls();
-    let report = restic.prune(&keep(), &ctx()).await.unwrap();
-    assert_eq!(report.removed.len(), 1);
+    let failure = restic.prune(&keep(), &ctx()).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::RepoLocked);
+    assert_eq!(world.calls(), ["forget"], "whoever prunes decides on stale locks");
+    assert!(restic.unlock_stale(&ctx()).await.unwrap());
     assert_eq!(world.locks(), 0);
-    assert_eq!(world.calls(), ["forget", "list", "unlock", "list", "forget"]);
+    assert_eq!(world.calls(), ["list", "unlock", "list"]);
+    assert_eq!(restic.prune(&keep(), &ctx()).await.unwrap().removed.len(), 1);
+    world.calls();
     assert!(!restic.unlock_stale(&ctx()).await.unwrap());
     assert!(world.calls().is_empty(), "a local repository without locks needs no process");
 }
@@ -53,8 +57,10 @@ async fn a_live_lock_stays_and_says_whose_it_is() {
     let restic = world.restic();
     restic.store(&request(world.part(None)), &ctx()).await.unwrap();
     let mut child = holder(&world);
+    world.calls();
     let failure = restic.prune(&keep(), &ctx()).await.unwrap_err();
     assert_eq!((failure.code, failure.is_transient()), (ErrorCode::RepoLocked, true));
+    assert_eq!(world.calls(), ["forget"]);
     assert!(failure.message.contains(&format!("PID {}", child.id())), "{}", failure.message);
     assert!(!restic.unlock_stale(&ctx()).await.unwrap());
     assert_eq!(world.locks(), 1);
