@@ -4,6 +4,7 @@
 //! empty mount point would take every backup until the disk comes back. So a location that held a
 //! repository is never initialised again, and another repository there is refused.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use backupctl_domain::{ErrorCode, Failure, ProjectName, Redactor, SnapshotId, St
 use crate::command::args;
 use crate::failure::Op;
 use crate::parse::text;
-use crate::{Restic, Version};
+use crate::{Restic, Version, memory, version};
 
 /// How much of a short answer is read.
 const ANSWER_LIMIT: u64 = 64 * 1024;
@@ -29,7 +30,8 @@ impl RepositoryAdmin for Restic {
     }
 
     async fn check(&self, ctx: &StageContext) -> Result<RepositoryInfo, Failure> {
-        let args = args!["cat", "config", "--no-lock"];
+        // A look leaves nothing behind: no lock there, no cache and no memory here.
+        let args = args!["cat", "config", "--no-lock", "--no-cache"];
         let ran = self.exec(Op::CatConfig, args, ctx, answer).await?;
         let id = text::config_id(&ran.value).ok_or_else(|| {
             Failure::new(
@@ -38,18 +40,23 @@ impl RepositoryAdmin for Restic {
             )
         })?;
         self.same_as_before(&id)?;
-        self.memory.update(|known| known.id = Some(id.clone()));
         Ok(self.info(id, ran.version))
     }
 
     async fn init(&self, ctx: &StageContext) -> Result<(RepositoryInfo, bool), Failure> {
         match self.check(ctx).await {
-            Ok(info) => Ok((info, false)),
+            Ok(info) => {
+                self.remember_it(&info, ctx).await?;
+                Ok((info, false))
+            }
             Err(failure)
                 if failure.code == ErrorCode::RepoNotInitialized && !self.held_one_before() =>
             {
                 self.create(ctx).await?;
-                Ok((self.check(ctx).await?, true))
+                let info = self.check(ctx).await?;
+                // 0.14 tells only the beginning of the id when it makes one.
+                self.remember_it(&info, ctx).await?;
+                Ok((info, true))
             }
             Err(failure) => Err(failure),
         }
@@ -101,8 +108,10 @@ impl Restic {
         }
         let ran = self.exec(Op::Init, args!["init", "--json"], ctx, answer).await?;
         let id = text::created_id(&String::from_utf8_lossy(&ran.value));
+        let mark = self.mark();
         self.memory.update(|known| {
             known.id = id;
+            known.mark = mark;
             known.fresh = true;
             known.bytes = Some(0);
         });
@@ -123,29 +132,54 @@ impl Restic {
         ))
     }
 
-    fn held_one_before(&self) -> bool {
+    pub(crate) fn held_one_before(&self) -> bool {
         self.memory.read().is_some()
     }
 
+    /// Asks the repository whose it is, refuses another one than before, and remembers it.
+    pub(crate) async fn identify(&self, ctx: &StageContext) -> Result<(), Failure> {
+        let info = self.check(ctx).await?;
+        self.remember_it(&info, ctx).await
+    }
+
+    /// What a local repository is told apart by at the cost of one small file: its configuration,
+    /// which no two have alike.
+    pub(crate) fn mark(&self) -> Option<String> {
+        let config = std::fs::File::open(self.local_path()?.join("config")).ok()?;
+        let mut bytes = Vec::new();
+        config.take(ANSWER_LIMIT).read_to_end(&mut bytes).ok()?;
+        Some(memory::hash(&bytes))
+    }
+
+    async fn remember_it(&self, info: &RepositoryInfo, ctx: &StageContext) -> Result<(), Failure> {
+        version::remember(self.target(), &self.settings.state_dir, self.version(ctx).await?);
+        let mark = self.mark();
+        self.memory.update(|known| {
+            known.id = Some(info.id.clone());
+            known.mark = mark;
+        });
+        Ok(())
+    }
+
     fn same_as_before(&self, id: &str) -> Result<(), Failure> {
-        let known = self.memory.read().and_then(|known| known.id);
-        match known {
-            Some(known) if !id.starts_with(&known) => Err(Failure::new(
-                ErrorCode::RepoNotInitialized,
-                format!(
-                    "another repository than before is at {}: {} instead of {}",
-                    self.location(),
-                    short(id),
-                    short(&known)
-                ),
-            )
-            .with_remedy(format!(
-                "mount the right disk or correct restic.repository; to accept this one, remove {} \
-                 and run `backupctl init`",
-                self.memory.file().display()
-            ))),
-            _ => Ok(()),
-        }
+        let Some(known) = self.memory.read() else { return Ok(()) };
+        let instead = match &known.id {
+            Some(known) if id.starts_with(known) => return Ok(()),
+            Some(known) => format!(" instead of {}", short(known)),
+            // Nobody has told its id so far: then its mark decides.
+            None if known.mark.is_none() || known.mark == self.mark() => return Ok(()),
+            None => String::new(),
+        };
+        let (location, id) = (self.location(), short(id));
+        Err(Failure::new(
+            ErrorCode::RepoNotInitialized,
+            format!("another repository than before is at {location}: {id}{instead}"),
+        )
+        .with_remedy(format!(
+            "mount the right disk or correct restic.repository; to accept this one, remove {} \
+             and run `backupctl init`",
+            self.memory.file().display()
+        )))
     }
 
     fn info(&self, id: String, version: Version) -> RepositoryInfo {
@@ -161,8 +195,7 @@ fn short(id: &str) -> &str {
     id.get(..10).unwrap_or(id)
 }
 
-fn answer(stdout: &mut (dyn std::io::Read + Send)) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
+fn answer(stdout: &mut (dyn Read + Send)) -> std::io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     stdout.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
     Ok(answer)

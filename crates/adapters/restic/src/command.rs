@@ -129,6 +129,14 @@ impl Restic {
         &self,
         args: impl IntoIterator<Item = S>,
     ) -> Result<Tool, Failure> {
+        let tool = self.tool(args)?;
+        Ok(match &self.settings.journal {
+            Some(journal) => tool.journal(journal),
+            None => tool,
+        })
+    }
+
+    fn tool<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Tool, Failure> {
         let call = self.invocation(args)?;
         let mut tool = Tool::new(call.program)
             .args(call.args)
@@ -146,9 +154,6 @@ impl Restic {
             // 0.14 makes its ssh the terminal's foreground, and leaves the terminal to itself.
             tool = tool.new_session();
         }
-        if let Some(journal) = &self.settings.journal {
-            tool = tool.journal(journal);
-        }
         Ok(tool)
     }
 
@@ -163,7 +168,12 @@ impl Restic {
     ) -> Result<Ran<T>, Failure> {
         let version = self.version(ctx).await?;
         self.preflight(op)?;
-        let tool = self.command(args)?.timeout(op.time_limit());
+        if op.writes() || op == Op::Init {
+            version::remember(self.target(), &self.settings.state_dir, version);
+        }
+        // What a dry run does writes nothing, not even a note of what is running.
+        let tool = if op == Op::CatConfig { self.tool(args)? } else { self.command(args)? };
+        let tool = tool.timeout(op.time_limit());
         let (output, value) = match tool.run_reading(ctx, consume).await {
             Ok(done) => done,
             Err(ProcessError::TimedOut { limit, stderr, .. }) => {

@@ -25,6 +25,8 @@ pub(crate) struct Remembered {
     pub(crate) location: String,
     /// Its id; 0.14 tells only the beginning when it makes one.
     pub(crate) id: Option<String>,
+    /// What a local one is told apart by without restic: a hash of its encrypted configuration.
+    pub(crate) mark: Option<String>,
     /// Made here and nothing stored yet: there can be no parent to look for.
     pub(crate) fresh: bool,
     /// Its size in bytes, as far as it was told.
@@ -173,11 +175,15 @@ fn file_name(location: &str) -> String {
         .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
         .take(40)
         .collect();
-    // FNV-1a: stable across versions and platforms, which std's hasher does not promise.
-    let hash = location.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    format!("repository-{shown}-{}.json", hash(location.as_bytes()))
+}
+
+/// FNV-1a: stable across versions and platforms, which std's hasher does not promise.
+pub(crate) fn hash(bytes: &[u8]) -> String {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    format!("repository-{shown}-{hash:016x}.json")
+    format!("{hash:016x}")
 }
 
 #[cfg(test)]

@@ -29,16 +29,21 @@ impl RemoteStorage for Restic {
         request: &StoreRequest,
         ctx: &StageContext,
     ) -> Result<StoredSnapshot, Failure> {
-        match self.store_by_parent(request, ctx).await {
+        self.still_the_same(ctx).await?;
+        let stored = match self.store_by_parent(request, ctx).await {
             Err(failure)
-                if failure.code == ErrorCode::RepoNotInitialized && self.target().auto_init =>
+                if failure.code == ErrorCode::RepoNotInitialized
+                    && self.target().auto_init
+                    && !self.held_one_before() =>
             {
                 tracing::info!(repository = self.location(), "repository is created");
                 self.create(ctx).await?;
-                self.store_once(request, None, ctx).await
+                self.store_once(request, None, ctx).await?
             }
-            done => done,
-        }
+            done => done?,
+        };
+        self.learn_whose(ctx).await;
+        Ok(stored)
     }
 
     async fn prove(
@@ -206,12 +211,38 @@ impl Restic {
             },
         };
         match self.store_once(request, parent.as_ref(), ctx).await {
-            // Somebody has removed the parent: any other of the same tags will do, or none.
+            // Somebody has removed the parent: any other of the same tags will do, or none. Or this
+            // is another repository, which must not take the backups of the one before.
             Err(failure) if failure.code == ErrorCode::SnapshotNotFound && parent.is_some() => {
+                self.identify(ctx).await?;
                 let other = self.newest(&tags, ctx).await?.filter(|id| Some(id) != parent.as_ref());
                 self.store_once(request, other.as_ref(), ctx).await
             }
             done => done,
+        }
+    }
+
+    /// Refuses to store where a local repository was replaced by another one. Costs a process only
+    /// where its configuration is not the one of before.
+    async fn still_the_same(&self, ctx: &StageContext) -> Result<(), Failure> {
+        let before = self.memory.read().and_then(|known| known.mark);
+        match (before, self.mark()) {
+            (Some(before), Some(now)) if before != now => self.identify(ctx).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Learns which repository was stored to, where nobody has told so far: a local one by its mark,
+    /// any other by one process, once. Best effort: the snapshot is stored.
+    async fn learn_whose(&self, ctx: &StageContext) {
+        let known = self.memory.read().unwrap_or_default();
+        if known.id.is_some() || known.mark.is_some() {
+            return;
+        }
+        if let Some(mark) = self.mark() {
+            self.memory.update(|known| known.mark = Some(mark));
+        } else if let Err(failure) = self.identify(ctx).await {
+            tracing::warn!(repository = self.location(), "its id is not known: {failure}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which restic this is, asked once per binary.
 //!
-//! Users run 0.14 to 0.19, and what a call may use or believe depends on it. The answer is kept with
-//! the binary's identity, so that a normal run starts no process to ask.
+//! Users run 0.14 to 0.19, and what a call may use or believe depends on it. What writes keeps the
+//! answer with the binary's identity, so that a normal run starts no process to ask.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -66,16 +66,10 @@ pub(crate) async fn of(
     ctx: &StageContext,
 ) -> Result<Version, Failure> {
     let path = find(target)?;
-    let known = identity(&path).ok();
-    let remembered = known.as_ref().and_then(|tool| memory::tool_version(state_dir, tool));
-    let version = if let Some(version) = remembered.as_deref().and_then(Version::parse) {
-        version
-    } else {
-        let version = ask(&path, ctx).await?;
-        if let Some(tool) = known {
-            memory::remember_tool(state_dir, tool, &version.to_string());
-        }
-        version
+    let remembered = identity(&path).ok().and_then(|tool| memory::tool_version(state_dir, &tool));
+    let version = match remembered.as_deref().and_then(Version::parse) {
+        Some(version) => version,
+        None => ask(&path, ctx).await?,
     };
     if version < Version::OLDEST {
         return Err(Failure::new(
@@ -89,6 +83,14 @@ pub(crate) async fn of(
         .with_remedy("install a newer package restic, or let restic.binary name a newer one"));
     }
     Ok(version)
+}
+
+/// Keeps the version of the target's restic, unless it is known already. Best effort.
+pub(crate) fn remember(target: &ResticTarget, state_dir: &Path, version: Version) {
+    let tool = find(target).ok().and_then(|path| identity(&path).ok());
+    if let Some(tool) = tool.filter(|tool| memory::tool_version(state_dir, tool).is_none()) {
+        memory::remember_tool(state_dir, tool, &version.to_string());
+    }
 }
 
 /// The program as it is going to be started.

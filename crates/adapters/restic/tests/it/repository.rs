@@ -3,12 +3,26 @@
 use std::fs;
 use std::path::PathBuf;
 
-use backupctl_application::ports::{RemoteStorage, RepositoryAdmin};
-use backupctl_domain::{ErrorCode, Secret};
+use backupctl_application::ports::{RemoteStorage, RepositoryAdmin, StoreRequest};
+use backupctl_domain::project::ResticTarget;
+use backupctl_domain::retention::KeepPolicy;
+use backupctl_domain::sync::SyncPart;
+use backupctl_domain::tag::Tag;
+use backupctl_domain::{ErrorCode, Secret, SnapshotId};
 
 use backupctl_testkit::services::Repository;
 
 use crate::world::{PASSWORD, World, ctx, request};
+
+/// Reaches the world's repository as one that no file system shows: restic itself gets its folder.
+fn serve_as_remote(world: &World, target: &mut ResticTarget) {
+    world.script(&format!(
+        "echo \"$1\" >> '{}'\nRESTIC_REPOSITORY='{}' exec restic \"$@\"\n",
+        world.path("calls").display(),
+        world.repo().display()
+    ));
+    target.repository = String::from("rest:https://backup.example.com/demo");
+}
 
 #[tokio::test]
 async fn a_missing_repository_is_not_created_in_silence() {
@@ -52,6 +66,82 @@ async fn auto_init_creates_it_once_and_never_where_one_was_before() {
     let failure = again.check(&ctx()).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::RepoNotInitialized);
     assert!(failure.message.contains("another repository than before"), "{}", failure.message);
+}
+
+#[tokio::test]
+async fn another_repository_at_the_location_takes_no_backup() {
+    // Made by backupctl, and by somebody else; reached as a folder, and as nobody can look into it.
+    for (made_here, local) in [(true, true), (false, true), (true, false), (false, false)] {
+        let world = World::without_repository();
+        let restic = || {
+            world.restic_with(|target| {
+                target.auto_init = true;
+                if !local {
+                    serve_as_remote(&world, target);
+                }
+            })
+        };
+        if made_here {
+            restic().init(&ctx()).await.unwrap();
+        } else {
+            Repository::fresh_at(&world.repo(), PASSWORD);
+        }
+        let part = world.part(None);
+        for _ in 0..2 {
+            let stored = restic().store(&request(part.clone()), &ctx()).await.unwrap();
+            restic().prove(&stored, &part, &ctx()).await.unwrap();
+        }
+        fs::rename(world.repo(), world.path("elsewhere")).unwrap();
+        if made_here {
+            Repository::fresh_at(&world.repo(), PASSWORD);
+        } else {
+            assert!(world.raw(&["init"]).status().unwrap().success());
+        }
+
+        let case = format!("made here: {made_here}, local: {local}");
+        let parent = SnapshotId::new("0123456789abcdef");
+        let mut requests = vec![request(part.clone()), StoreRequest { parent, ..request(part) }];
+        if local {
+            // There is no parent to miss.
+            requests.push(request(SyncPart { tags: vec![Tag::Db], ..world.part(None) }));
+        }
+        for request in requests {
+            let failure = restic().store(&request, &ctx()).await.expect_err(&case);
+            assert_eq!(failure.code, ErrorCode::RepoNotInitialized, "{case}: {failure:?}");
+            assert!(
+                failure.message.contains("another repository than before"),
+                "{case}: {failure}"
+            );
+            assert!(failure.remedy.contains("mount the right disk"), "{case}: {}", failure.remedy);
+        }
+        assert!(restic().check(&ctx()).await.is_err(), "{case}: a dry run tells it too");
+        assert_eq!(fs::read_dir(world.repo().join("snapshots")).unwrap().count(), 0, "{case}");
+
+        fs::remove_dir_all(world.repo()).unwrap();
+        fs::rename(world.path("elsewhere"), world.repo()).unwrap();
+        restic().store(&request(world.part(None)), &ctx()).await.expect(&case);
+    }
+}
+
+#[tokio::test]
+async fn a_look_writes_nothing_and_init_remembers() {
+    let world = World::new();
+    let before = world.tree();
+    let looks = world.restic_with(|target| target.cache_dir = Some(world.path("look-cache")));
+    assert_eq!(looks.check_tool().await.unwrap(), "0.14.0");
+    let info = looks.check(&ctx()).await.unwrap();
+    assert_eq!(world.calls(), ["version", "cat"]);
+    assert_eq!(world.tree(), before);
+
+    let (again, created) = world.restic().init(&ctx()).await.unwrap();
+    assert_eq!((again, created), (info, false));
+    world.calls();
+    let (restic, part) = (world.restic(), world.part(Some(world.dump("d.dump", "dump"))));
+    let stored = restic.store(&request(part.clone()), &ctx()).await.unwrap();
+    restic.prove(&stored, &part, &ctx()).await.unwrap();
+    let keep = KeepPolicy { daily: 7, ..KeepPolicy::default() };
+    restic.prune(&keep, &ctx()).await.unwrap();
+    assert_eq!(world.calls(), ["backup", "ls", "forget"]);
 }
 
 #[tokio::test]

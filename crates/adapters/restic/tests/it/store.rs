@@ -43,7 +43,7 @@ async fn a_second_run_costs_two_processes_and_reads_no_unchanged_asset() {
     let request = StoreRequest { parent: gone, ..request(part) };
     let stored = world.restic().store(&request, &ctx()).await.unwrap();
     assert_eq!(stored.info.files_unmodified, 3);
-    assert_eq!(world.calls(), ["backup", "snapshots", "backup"]);
+    assert_eq!(world.calls(), ["backup", "cat", "snapshots", "backup"]);
 }
 
 #[tokio::test]

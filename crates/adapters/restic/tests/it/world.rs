@@ -4,7 +4,7 @@
     reason = "a test prepares its repositories with restic itself"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -142,6 +142,22 @@ impl World {
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         command
+    }
+
+    /// Every file and folder, without the list of calls.
+    pub(crate) fn tree(&self) -> BTreeSet<PathBuf> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![self.dir.path().to_owned()];
+        while let Some(dir) = open.pop() {
+            for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+                if entry.file_type().unwrap().is_dir() {
+                    open.push(entry.path());
+                }
+                found.insert(entry.path());
+            }
+        }
+        found.remove(&self.path("calls"));
+        found
     }
 
     pub(crate) fn locks(&self) -> usize {
