@@ -18,7 +18,7 @@ use rustix::process::{
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::journal::Entry;
+use crate::journal::{Entry, TOKEN};
 use crate::pipe::Stop;
 use crate::program::{find_in, is_path};
 use crate::{EndSignal, ProcessError, Tool};
@@ -91,8 +91,10 @@ impl Child {
                 .ok_or_else(|| ProcessError::Missing { program: program.clone() })?
                 .into_os_string()
         };
+        let mut journal = tool.journal.clone().and_then(|path| warned(Entry::announce(path)));
         let started = Instant::now();
-        let handle = expression(tool, &file, pipes)
+        let token = journal.as_ref().map(Entry::token);
+        let handle = expression(tool, &file, pipes, token)
             .and_then(|expression| expression.start())
             .map_err(|source| start_error(tool, program.clone(), source))?;
         let leader = handle
@@ -105,13 +107,9 @@ impl Child {
                 source: io::Error::other("the system gave it no number"),
             })?;
         running().insert(leader.as_raw_pid());
-        let journal = tool.journal.clone().and_then(|path| {
-            Entry::write(path, leader)
-                .inspect_err(
-                    |error| tracing::warn!(target: "backupctl::child", %error, "not in the journal"),
-                )
-                .ok()
-        });
+        if let Some(entry) = &mut journal {
+            warned(entry.started(leader));
+        }
         let end_signal = match tool.end_signal {
             EndSignal::Int => Signal::INT,
             EndSignal::Term => Signal::TERM,
@@ -223,8 +221,22 @@ async fn elapsed(limit: Option<Duration>) {
     }
 }
 
+/// A journal that cannot be written makes no program fail: it is missed only after a crash.
+fn warned<T>(noted: io::Result<T>) -> Option<T> {
+    noted
+        .inspect_err(
+            |error| tracing::warn!(target: "backupctl::child", %error, "not in the journal"),
+        )
+        .ok()
+}
+
 /// The program with its surroundings, as duct starts it.
-fn expression(tool: &Tool, file: &OsStr, pipes: Pipes) -> io::Result<duct::Expression> {
+fn expression(
+    tool: &Tool,
+    file: &OsStr,
+    pipes: Pipes,
+    token: Option<&str>,
+) -> io::Result<duct::Expression> {
     // Whether the program is there is left to the system: it says so better than setsid would.
     let setsid = if tool.new_session && find_in(file, None).is_some() {
         find_in("setsid".as_ref(), None)
@@ -247,6 +259,9 @@ fn expression(tool: &Tool, file: &OsStr, pipes: Pipes) -> io::Result<duct::Expre
     // any of them over what is kept from the inherited ones.
     for (key, value) in tool.env.iter().rev() {
         expression = expression.env(key, value);
+    }
+    if let Some(token) = token {
+        expression = expression.env(TOKEN, token);
     }
     for key in &tool.env_remove {
         expression = expression.env_remove(key);

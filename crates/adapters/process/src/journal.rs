@@ -3,20 +3,34 @@
 //! Programs have their own process groups, so they outlive a backupctl that is killed with SIGKILL.
 //! The next start ends them by this file: one line a program, `{pgid} {start time}`. The start time
 //! (field 22 of `/proc/{pid}/stat`) tells a program from another one that got its number later.
+//!
+//! A program runs before its number is known here. So it is announced before it starts, by a line
+//! `? {token}`, and carries the token in its environment until, a moment later, its number takes the
+//! line's place. Only a line that is still an announcement makes the next start look for the token:
+//! what a hook has left running on purpose carries one too, and is to be left alone.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpgid, getpgrp, getpid, kill_process_group, pidfd_open,
+};
 
 /// How long an orphan may take to end after SIGINT.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+
+/// The variable in which a program carries the token of its announcement.
+pub(crate) const TOKEN: &str = "BACKUPCTL_CHILD";
+
+/// What an announcement begins with.
+const ANNOUNCED: &str = "? ";
 
 /// Where the programs of a project's runs are noted: `.children` in the project's folder. Given to
 /// [`Tool::journal`](crate::Tool::journal) and [`end_orphans`].
@@ -32,34 +46,57 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Notes a program that has just been started.
-    pub(crate) fn write(path: PathBuf, leader: Pid) -> io::Result<Self> {
-        let started = start_time(leader).unwrap_or_default();
-        let line = format!("{} {started}", leader.as_raw_nonzero());
+    /// Notes that a program is about to be started.
+    pub(crate) fn announce(path: PathBuf) -> io::Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let me = getpid();
+        let line = format!(
+            "{ANNOUNCED}{}-{}-{}",
+            me.as_raw_nonzero(),
+            start_time(me).unwrap_or_default(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let mut file = open_locked(&path, true)?;
         file.seek(io::SeekFrom::End(0))?;
         writeln!(file, "{line}")?;
         Ok(Self { path, line })
     }
+
+    /// What the program is to carry as [`TOKEN`].
+    pub(crate) fn token(&self) -> &str {
+        self.line.trim_start_matches(ANNOUNCED)
+    }
+
+    /// Notes the number of the program, which has just been started.
+    pub(crate) fn started(&mut self, leader: Pid) -> io::Result<()> {
+        let started = start_time(leader).unwrap_or_default();
+        let line = format!("{} {started}", leader.as_raw_nonzero());
+        self.replace(Some(&line))?;
+        self.line = line;
+        Ok(())
+    }
+
+    fn replace(&self, by: Option<&str>) -> io::Result<()> {
+        let mut file = open_locked(&self.path, false)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        let mut left = String::new();
+        let others = text.lines().filter(|line| *line != self.line);
+        for line in others.chain(by) {
+            let _ = writeln!(left, "{line}");
+        }
+        if left.is_empty() {
+            return fs::remove_file(&self.path);
+        }
+        file.rewind()?;
+        file.write_all(left.as_bytes())?;
+        file.set_len(left.len() as u64)
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let taken_back = open_locked(&self.path, false).and_then(|mut file| {
-            let mut text = String::new();
-            file.read_to_string(&mut text)?;
-            let mut left = String::new();
-            for line in text.lines().filter(|line| *line != self.line) {
-                let _ = writeln!(left, "{line}");
-            }
-            if left.is_empty() {
-                return fs::remove_file(&self.path);
-            }
-            file.set_len(0)?;
-            file.rewind()?;
-            file.write_all(left.as_bytes())
-        });
-        if let Err(error) = taken_back {
+        if let Err(error) = self.replace(None) {
             // Harmless: the start time no longer matches anything.
             tracing::debug!(target: "backupctl::child", %error, "journal entry not taken back");
         }
@@ -74,6 +111,10 @@ pub fn end_orphans(path: &Path) -> usize {
     let _ = file.read_to_string(&mut text);
     let mut ended = 0;
     for line in text.lines() {
+        if let Some(token) = line.strip_prefix(ANNOUNCED) {
+            ended += end_carriers(token);
+            continue;
+        }
         let Some((pid, started)) = line.split_once(' ') else { continue };
         let Some(leader) = pid.parse().ok().filter(|p| *p > 1).and_then(Pid::from_raw) else {
             continue;
@@ -86,6 +127,30 @@ pub fn end_orphans(path: &Path) -> usize {
     }
     let _ = fs::remove_file(path);
     ended
+}
+
+/// Ends the groups of those that carry this token.
+fn end_carriers(token: &str) -> usize {
+    let variable = format!("{TOKEN}={token}");
+    let mut groups = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
+        let pid = entry.file_name().to_str().and_then(|n| n.parse().ok()).and_then(Pid::from_raw);
+        // Another user's environment cannot be read, and is none of ours.
+        let (Some(pid), Ok(environment)) = (pid, fs::read(entry.path().join("environ"))) else {
+            continue;
+        };
+        if !environment.split(|b| *b == 0).any(|v| v == variable.as_bytes()) {
+            continue;
+        }
+        match getpgid(Some(pid)) {
+            Ok(group) if group != getpgrp() && !groups.contains(&group) => groups.push(group),
+            _ => {}
+        }
+    }
+    for group in &groups {
+        end_group(*group);
+    }
+    groups.len()
 }
 
 fn end_group(leader: Pid) {

@@ -340,7 +340,14 @@ async fn journal_while_running(
     let (sender, mut lines) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {
         tool.run_lines(&ctx(), move |_| {
-            sender.send(fs::read_to_string(&journal).unwrap()).unwrap();
+            // It runs before its number is noted.
+            let text = loop {
+                let text = fs::read_to_string(&journal).unwrap();
+                if !text.starts_with('?') && text.ends_with('\n') {
+                    break text;
+                }
+            };
+            sender.send(text).unwrap();
         })
         .await
     });
@@ -371,6 +378,32 @@ async fn orphans_are_ended_and_others_are_left_alone() {
     assert_eq!(tokio::task::spawn_blocking(move || end_orphans(&path)).await.unwrap(), 1);
     assert_eq!(task.await.unwrap().unwrap().signal, Some(2));
     assert_eq!(end_orphans(&left_over), 0);
+}
+
+#[tokio::test]
+async fn an_orphan_whose_number_was_not_noted_is_found_by_what_it_carries() {
+    let dir = tempfile::tempdir().unwrap();
+    let left_over = dir.path().join("left-over");
+    let start = |token: &str| {
+        let ctx = ctx();
+        let cancel = ctx.cancel.clone();
+        let tool = Tool::new("sleep").arg("1000").env("BACKUPCTL_CHILD", token);
+        (cancel, tokio::spawn(async move { tool.run(&ctx).await }))
+    };
+    let (_, lost) = start("1-2-3");
+    let (stop, other) = start("1-2-33");
+    // Nothing tells that it has started but its being found.
+    let mut ended = 0;
+    while ended == 0 {
+        fs::write(&left_over, "? 1-2-3\n").unwrap();
+        let path = left_over.clone();
+        ended = tokio::task::spawn_blocking(move || end_orphans(&path)).await.unwrap();
+    }
+    assert_eq!(ended, 1);
+    assert_eq!(lost.await.unwrap().unwrap().signal, Some(2));
+    assert!(!other.is_finished() && !left_over.exists());
+    stop.cancel(Interrupt::Int);
+    let _ = other.await;
 }
 
 #[test]
