@@ -168,7 +168,7 @@ impl PostgresDumper {
         &self,
         programs: &Programs,
         snapshot: Option<&str>,
-        timeout: Option<Duration>,
+        request: &DumpRequest,
     ) -> Result<(Tool, Option<PassFile>), Failure> {
         let Database { host, port, name, password, options, .. } = &self.database;
         let host = if host.is_empty() { "localhost" } else { host };
@@ -181,7 +181,7 @@ impl PostgresDumper {
             .arg(format!("--dbname={}", conninfo(name)))
             .env("PGCONNECT_TIMEOUT", "10")
             .env("PGAPPNAME", "backupctl")
-            .timeout(timeout);
+            .timeout(request.timeout);
         if let Some(snapshot) = snapshot {
             tool = tool.arg(format!("--snapshot={snapshot}"));
         }
@@ -199,7 +199,9 @@ impl PostgresDumper {
         }
         tool = tool.args(&options.extra_args);
         let Some(password) = password else { return Ok((tool, None)) };
-        let file = PassFile::write(&self.runtime_dir, password.expose()?)?;
+        // Named as a partial file of this run, so that what a killed run leaves is cleared with those.
+        let name = request.name.with_ext("pgpass").partial();
+        let file = PassFile::write(self.runtime_dir.join(name), password.expose()?)?;
         for name in PASSWORD_ENV {
             tool = tool.env_remove(name);
         }
@@ -374,7 +376,7 @@ impl PostgresDumper {
         let name = request.name.with_ext(ext).to_string();
         let file = AtomicFile::create(&request.dir, &name)?;
         let target = file.target().to_owned();
-        let (tool, pass_file) = self.dump_tool(programs, snapshot, request.timeout)?;
+        let (tool, pass_file) = self.dump_tool(programs, snapshot, request)?;
         let (compression, max_bytes) = (request.compression, request.max_bytes);
         let mut watch = Watch::new(ctx);
         let mut toc = TocReader::new();

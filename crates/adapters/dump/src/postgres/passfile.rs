@@ -4,14 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use backupctl_domain::Failure;
 
 use crate::stream::write_failure;
-
-static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// A PGPASSFILE, removed when it is dropped.
 #[derive(Debug)]
@@ -19,10 +15,8 @@ pub(crate) struct PassFile(PathBuf);
 
 impl PassFile {
     /// Writes the password for whatever the tool connects to; it connects to one server alone.
-    pub(crate) fn write(dir: &Path, password: &str) -> Result<Self, Failure> {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = dir.join(format!("pgpass-{}-{number}", process::id()));
-        // One left by a dead process of the same number.
+    pub(crate) fn write(path: PathBuf, password: &str) -> Result<Self, Failure> {
+        // One that an earlier attempt could not take away.
         let _ = fs::remove_file(&path);
         let mut file = OpenOptions::new()
             .write(true)
@@ -61,7 +55,7 @@ mod tests {
     #[test]
     fn the_file_is_private_escaped_and_gone_afterwards() {
         let dir = tempfile::tempdir().unwrap();
-        let file = PassFile::write(dir.path(), r"a:b\c").unwrap();
+        let file = PassFile::write(dir.path().join("pgpass"), r"a:b\c").unwrap();
         let path = file.path().to_owned();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&path).unwrap(), "*:*:*:*:a\\:b\\\\c\n");
