@@ -9,11 +9,11 @@ use std::thread;
 
 use age::armor::ArmoredReader;
 use age::{DecryptError, Decryptor, Encryptor, Identity, Recipient};
+use backupctl_adapter_process::{AtomicFile, Existing, write_failure};
 use backupctl_application::context::{Interrupt, StageContext, interrupted};
 use backupctl_application::ports::EncryptedFile;
 use backupctl_domain::{ErrorCode, Failure};
 
-use crate::atomic::{AtomicFile, write_failure};
 use crate::keys::Keys;
 use crate::pipe::{BUFFER, Pipe, Written};
 
@@ -89,8 +89,8 @@ pub(crate) fn encrypt(keys: &Keys, job: &Job) -> Result<EncryptedFile, Failure> 
     })?;
     let (mut source, total) = open(&job.source)
         .map_err(|e| read_failure(ErrorCode::DumpCorrupt, &e, &job.source).permanent())?;
-    let (atomic, file) = AtomicFile::create(&job.target)?;
-    let written = through_pipe(&file, true, atomic.partial(), |pipe| {
+    let file = AtomicFile::create(&job.target, Existing::Replace)?;
+    let written = through_pipe(file.handle(), true, file.target(), |pipe| {
         let mut stream = encryptor.wrap_output(pipe).map_err(|_| Stop::Write)?;
         job.copy(&mut source, &mut stream, total, |e| {
             read_failure(ErrorCode::DumpCorrupt, e, &job.source)
@@ -99,13 +99,9 @@ pub(crate) fn encrypt(keys: &Keys, job: &Job) -> Result<EncryptedFile, Failure> 
         Ok(())
     })?;
     job.check()?;
-    atomic.commit(&file)?;
+    let path = file.commit()?;
     let hash = written.hash.ok_or_else(|| Failure::internal("the encrypted file has no hash"))?;
-    Ok(EncryptedFile {
-        path: job.target.clone(),
-        bytes: written.bytes,
-        checksum: format!("blake3:{}", hash.to_hex()),
-    })
+    Ok(EncryptedFile { path, bytes: written.bytes, checksum: format!("blake3:{}", hash.to_hex()) })
 }
 
 /// Decrypts `source` into `target`, which appears only once every chunk has authenticated.
@@ -125,12 +121,12 @@ pub(crate) fn decrypt(keys: &Keys, job: &Job) -> Result<(), Failure> {
     let mut stream = Decryptor::new_buffered(source)
         .and_then(|d| d.decrypt(identities.iter().map(|i| &**i as &dyn Identity)))
         .map_err(|e| damaged(&e, &job.source))?;
-    let (atomic, file) = AtomicFile::create(&job.target)?;
-    through_pipe(&file, false, atomic.partial(), |pipe| {
+    let file = AtomicFile::create(&job.target, Existing::Replace)?;
+    through_pipe(file.handle(), false, file.target(), |pipe| {
         job.copy(&mut stream, pipe, total, |e| stream_failure(e, &job.source))
     })?;
     job.check()?;
-    atomic.commit(&file)
+    file.commit().map(drop)
 }
 
 /// Runs `work` with a pipe into `file`; the cause closest to the disk is the one that is told.
@@ -143,7 +139,7 @@ fn through_pipe(
     thread::scope(|scope| {
         let mut pipe = Pipe::start(scope, file, hash);
         let result = work(&mut pipe);
-        let written = pipe.finish().map_err(|e| write_failure(&e, path, "cannot write"));
+        let written = pipe.finish().map_err(|e| write_failure(&e, path));
         match result {
             Ok(()) => written,
             Err(Stop::Failure(failure)) => Err(failure),
@@ -214,6 +210,6 @@ mod tests {
         })
         .unwrap_err();
         assert_eq!(failure.code, ErrorCode::DiskFull);
-        assert!(failure.message.contains("/dev/full"), "{failure}");
+        assert!(failure.message.contains("the disk of /dev is full"), "{failure}");
     }
 }

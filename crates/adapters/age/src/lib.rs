@@ -4,7 +4,6 @@
 //! until the last byte is on disk. The format is age's own, so the `age` program reads what this
 //! writes, and the other way round.
 
-mod atomic;
 mod crypt;
 mod keys;
 mod pipe;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backupctl_adapter_process::{Output, ProcessError, Tool};
+use backupctl_adapter_process::{AtomicFile, Existing, Output, ProcessError, Tool};
 use backupctl_application::context::{Cancel, StageContext};
 use backupctl_application::ports::{
     DatabaseDumper, DumpPreview, DumpRequest, DumpedFile, ToolInfo, VerifyRequest,
@@ -28,7 +28,7 @@ use backupctl_domain::project::{Database, Engine};
 use backupctl_domain::{DumpInfo, ErrorCode, Failure, Stage};
 
 use crate::blocking;
-use crate::stream::{AtomicFile, Decoder, Packing, Watch, Written, into_failure, pump};
+use crate::stream::{Decoder, Packing, Watch, Written, into_failure, pump};
 use crate::verify::read_back;
 use args::ExtraArgs;
 use catalog::Catalog;
@@ -374,7 +374,7 @@ impl PostgresDumper {
             ext = format!("{ext}.{}", compression.algorithm.extension());
         }
         let name = request.name.with_ext(ext).to_string();
-        let file = AtomicFile::create(&request.dir, &name)?;
+        let file = AtomicFile::create(&request.dir.join(name), Existing::Refuse)?;
         let target = file.target().to_owned();
         let (tool, pass_file) = self.dump_tool(programs, snapshot, request)?;
         let (compression, max_bytes) = (request.compression, request.max_bytes);

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use backupctl_adapter_process::{AtomicFile, Existing, write_failure};
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
     DatabaseDumper, DumpPreview, DumpRequest, DumpedFile, ToolInfo, VerifyRequest,
@@ -21,10 +22,7 @@ use backupctl_domain::project::{Database, Engine};
 use backupctl_domain::{DumpInfo, ErrorCode, Failure};
 
 use crate::blocking::{self, Interrupts};
-use crate::stream::{
-    AtomicFile, Packing, Watch, Written, into_failure, partial_name, pump, read_failure,
-    write_failure,
-};
+use crate::stream::{Packing, Watch, Written, into_failure, pump, read_failure};
 use crate::verify::{Hashing, read_back};
 use source::{Source, contents};
 
@@ -139,10 +137,10 @@ fn dump(
         Some(c) => format!("{copy_name}.{}", c.algorithm.extension()),
     };
     // Both names are found by whoever removes what a killed run has left.
-    let mut file =
-        AtomicFile::create_as(&request.dir, &partial_name(&format!("{copy_name}.copy")), &name)?;
+    let target = request.dir.join(&name);
+    let file = AtomicFile::create_as(format!("{copy_name}.copy"), &target, Existing::Refuse)?;
     let mut counted = watch.of(Some(raw_bytes));
-    copy::copy(&source, &mut file, &mut counted)?;
+    copy::copy(&source, &file, &mut counted)?;
     counted.report();
     let catalog = contents(&source.connection).map_err(|e| sqlite_failure(&e, path))?;
     if !source.is_unchanged()? {
@@ -168,7 +166,7 @@ fn dump(
         }
         Completeness::Complete => {}
     }
-    let written = pack(file, &name, raw_bytes, request, watch)?;
+    let written = pack(file, raw_bytes, request, watch)?;
     watch.check()?;
     let Written { file, raw_bytes, bytes, checksum } = written;
     let path = file.commit()?;
@@ -186,7 +184,6 @@ fn dump(
 /// Compresses the copy, which then goes; without compression the copy itself is the file.
 fn pack(
     copy: AtomicFile,
-    name: &str,
     raw_bytes: u64,
     request: &DumpRequest,
     watch: &Watch,
@@ -197,8 +194,8 @@ fn pack(
         let (bytes, checksum) = hashed.map_err(|e| into_failure(e, copy.partial()))?;
         return Ok(Written { file: copy, raw_bytes: bytes, bytes, checksum });
     };
-    let file = AtomicFile::create(&request.dir, name)?;
-    let target = file.target().to_owned();
+    let target = copy.target().to_owned();
+    let file = AtomicFile::create(&target, Existing::Refuse)?;
     let room = request.max_bytes.map(|max| max.saturating_sub(raw_bytes));
     let mut watch = watch.of(Some(raw_bytes));
     pump(&mut reader, file, Some(compression), room, &mut watch, |_| ())
@@ -215,10 +212,9 @@ fn verify(
         read_back(path, info, watch, |_| Ok(()))?;
         return copy::check(path, interrupts, watch).map(drop);
     }
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = format!("{name}.verify");
-    let mut unpacked = AtomicFile::create(dir, &name)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".verify");
+    let unpacked = AtomicFile::create(&path.with_file_name(name), Existing::Replace)?;
     let target = unpacked.partial().to_owned();
     let write = |chunk: &[u8]| {
         let written = unpacked.handle().write_all(chunk);

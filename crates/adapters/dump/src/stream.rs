@@ -3,7 +3,6 @@
 //! Errors inside travel as [`io::Error`], because the pass is run from a reader's callback; a
 //! [`Failure`] is carried in one whole and taken out again by [`into_failure`].
 
-mod atomic_file;
 mod compress;
 mod decompress;
 mod gzip;
@@ -13,10 +12,10 @@ mod watch;
 use std::io::{self, Read};
 use std::path::Path;
 
+use backupctl_adapter_process::{AtomicFile, write_failure};
 use backupctl_domain::project::Compression;
 use backupctl_domain::{ErrorCode, Failure};
 
-pub(crate) use atomic_file::{AtomicFile, partial_name};
 pub(crate) use compress::Compressor;
 pub(crate) use decompress::{Decoder, Packing};
 pub(crate) use sink::{Sink, checksum_text};
@@ -78,33 +77,6 @@ pub(crate) fn into_failure(error: io::Error, path: &Path) -> Failure {
     match error.downcast::<Failure>() {
         Ok(failure) => failure,
         Err(error) => write_failure(&error, path),
-    }
-}
-
-/// What an error of writing, creating or syncing `path` means.
-pub(crate) fn write_failure(error: &io::Error, path: &Path) -> Failure {
-    let shown = path.display();
-    let dir = path.parent().unwrap_or(path).display();
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Failure::new(ErrorCode::DiskFull, format!("the disk of {dir} is full: {error}"))
-                .with_remedy(format!("free space on the disk of {dir}, or set `base_dir` to a larger one"))
-        }
-        io::ErrorKind::FileTooLarge => Failure::new(
-            ErrorCode::FsFileTooLarge,
-            format!("the file system of {dir} cannot hold a file as large as {shown}: {error}"),
-        )
-        .with_remedy("use a disk whose file system has no such limit (FAT32 ends at 4 GiB), or raise the file size limit of the process (`ulimit -f`)"),
-        io::ErrorKind::PermissionDenied
-        | io::ErrorKind::ReadOnlyFilesystem
-        | io::ErrorKind::NotFound
-        | io::ErrorKind::NotADirectory
-        | io::ErrorKind::AlreadyExists => {
-            Failure::new(ErrorCode::PathNotWritable, format!("cannot write {shown}: {error}"))
-                .with_remedy(format!("make {dir} a folder that the user running backupctl may write"))
-        }
-        _ => Failure::new(ErrorCode::PathNotWritable, format!("writing {shown} failed: {error}"))
-            .with_remedy(format!("check the disk of {dir} (`dmesg` tells of input/output errors)")),
     }
 }
 

@@ -5,14 +5,13 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use backupctl_adapter_process::{AtomicFile, Existing, write_failure};
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{UnpackedFile, Unpacker};
 use backupctl_domain::{ErrorCode, Failure};
 
 use crate::blocking;
-use crate::stream::{
-    AtomicFile, CHUNK, Decoder, Packing, Watch, into_failure, read_failure, write_failure,
-};
+use crate::stream::{CHUNK, Decoder, Packing, Watch, into_failure, read_failure};
 use crate::verify::Hashing;
 
 /// Decompresses files on the local disk.
@@ -53,10 +52,6 @@ impl Unpacker for FileUnpacker {
 }
 
 fn unpack(source: &Path, packing: Packing, watch: &Watch) -> Result<UnpackedFile, Failure> {
-    let dir = source.parent().unwrap_or(Path::new("."));
-    let name = source.file_stem().and_then(|n| n.to_str()).ok_or_else(|| {
-        Failure::new(ErrorCode::PathNotWritable, format!("{} has no usable name", source.display()))
-    })?;
     let file = File::open(source).map_err(|e| read_failure(&e, source))?;
     let corrupt = |e: &io::Error| {
         Failure::new(
@@ -69,7 +64,8 @@ fn unpack(source: &Path, packing: Packing, watch: &Watch) -> Result<UnpackedFile
         )
     };
     let mut decoder = Decoder::new(file, packing).map_err(|e| corrupt(&e))?;
-    let mut target = AtomicFile::create(dir, name)?;
+    // A restore that is tried again makes the same file again.
+    let target = AtomicFile::create(&source.with_extension(""), Existing::Replace)?;
     let path: PathBuf = target.target().to_owned();
     let mut watch = watch.of(None);
     let mut buffer = vec![0; CHUNK];

@@ -1,8 +1,10 @@
 //! The one place that starts programs.
 //!
 //! Every program gets its own process group, /dev/null as stdin unless told otherwise, bounded
-//! capture, a way to be ended with all its children, and texts without secrets.
+//! capture, a way to be ended with all its children, and texts without secrets. What programs and
+//! streams give is written by [`AtomicFile`].
 
+mod atomic_file;
 mod capture;
 mod child;
 mod error;
@@ -15,6 +17,7 @@ mod run;
 mod tests;
 mod tool;
 
+pub use atomic_file::{AtomicFile, Existing, write_failure};
 pub use child::kill_running;
 pub use error::{ProcessError, failure_from_io};
 pub use journal::{end_orphans, journal_in};

@@ -20,9 +20,9 @@ pub struct EncryptedFile {
 
 /// Encrypts and decrypts files.
 ///
-/// Promises: both directions write atomically (`.{name}.partial`, 0600, fsync, rename); memory does
-/// not grow with the file; no byte of a decrypted file stands under its final name before the whole
-/// has authenticated; the source is left alone.
+/// Promises: both directions write atomically (`.{name}.partial`, 0600, fsync, rename) and replace a
+/// file that has the name; memory does not grow with the file; no byte of a decrypted file stands
+/// under its final name before the whole has authenticated; the source is left alone.
 #[async_trait]
 pub trait DumpEncryptor: Send + Sync {
     /// That every recipient can be encrypted to: present, well-formed, not expired.

@@ -54,7 +54,8 @@ pub struct UnpackedFile {
 /// Decompresses dump files for a restore.
 #[async_trait]
 pub trait Unpacker: Send + Sync {
-    /// Decompresses `source` beside itself, atomically; `None` for a name without `.zst` or `.gz`.
+    /// Decompresses `source` beside itself, atomically, and replaces a file that has the name; `None`
+    /// for a name without `.zst` or `.gz`.
     async fn unpack(
         &self,
         source: &Path,

@@ -20,9 +20,12 @@ pub async fn dump_encryptor(encryptor: Arc<dyn DumpEncryptor>, dir: &Path, exten
         fs::create_dir(&folder).unwrap();
         let (plain, source, back) = (noise(len), folder.join("a.dump"), folder.join("back"));
         fs::write(&source, &plain).unwrap();
+        // What an earlier try has left is replaced.
+        fs::write(folder.join(format!("a.dump.{extension}")), noise(len + 1)).unwrap();
+        fs::write(&back, noise(len + 1)).unwrap();
         let sealed = encryptor.encrypt(&source, &ctx).await.unwrap();
         assert_eq!(sealed.path, folder.join(format!("a.dump.{extension}")));
-        assert_eq!(names(&folder), ["a.dump", &format!("a.dump.{extension}")]);
+        assert_eq!(names(&folder), ["a.dump", &format!("a.dump.{extension}"), "back"]);
         assert_private(&sealed.path);
         assert_checksum(&sealed.checksum);
         let bytes = fs::read(&sealed.path).unwrap();

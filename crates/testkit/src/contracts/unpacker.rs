@@ -23,6 +23,8 @@ pub async fn unpacker(
         fs::create_dir(&folder).unwrap();
         let source = folder.join(format!("a.dump.{extension}"));
         fs::write(&source, bytes).unwrap();
+        // What an earlier try has left is replaced.
+        fs::write(folder.join("a.dump"), [plain, b"and more"].concat()).unwrap();
         let unpacked = unpacker.unpack(&source, &ctx).await.unwrap().unwrap();
         assert_eq!(unpacked.path, folder.join("a.dump"));
         assert_eq!(unpacked.bytes, plain.len() as u64);

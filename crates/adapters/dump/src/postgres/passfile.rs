@@ -5,9 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use backupctl_adapter_process::write_failure;
 use backupctl_domain::Failure;
-
-use crate::stream::write_failure;
 
 /// A PGPASSFILE, removed when it is dropped.
 #[derive(Debug)]

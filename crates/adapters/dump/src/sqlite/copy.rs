@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::PoisonError;
 
+use backupctl_adapter_process::{AtomicFile, write_failure};
 use backupctl_domain::manifest::Contents;
 use backupctl_domain::{ErrorCode, Failure};
 use rusqlite::backup::{Backup, StepResult};
@@ -12,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::source::{Source, contents, open};
 use super::sqlite_failure;
 use crate::blocking::Interrupts;
-use crate::stream::{AtomicFile, Watch, into_failure, write_failure};
+use crate::stream::{Watch, into_failure};
 
 /// How much is copied before anybody may stop it.
 const STEP_BYTES: u64 = 1 << 20;
@@ -20,11 +21,7 @@ const STEP_BYTES: u64 = 1 << 20;
 const PROBLEMS: usize = 5;
 
 /// Copies the whole database into `file`, as one file that needs no `-wal` beside it.
-pub(crate) fn copy(
-    source: &Source,
-    file: &mut AtomicFile,
-    watch: &mut Watch,
-) -> Result<(), Failure> {
+pub(crate) fn copy(source: &Source, file: &AtomicFile, watch: &mut Watch) -> Result<(), Failure> {
     let path = file.target().to_owned();
     let fail = |e: rusqlite::Error| sqlite_failure(&e, &path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -68,7 +65,7 @@ pub(crate) fn copy(
 
 /// Bytes 18 and 19 of the header say 2 for WAL (SQLite's file format, 1.3). The copy is whole
 /// without a WAL, and a restored file shall not need a folder that can be written.
-fn leave_wal_mode(file: &mut AtomicFile) -> Result<(), Failure> {
+fn leave_wal_mode(file: &AtomicFile) -> Result<(), Failure> {
     let path = file.target().to_owned();
     let mut versions = [0; 2];
     let handle = file.handle();

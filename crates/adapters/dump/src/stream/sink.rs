@@ -5,10 +5,9 @@ use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
+use backupctl_adapter_process::AtomicFile;
 use backupctl_domain::human::ByteSize;
 use backupctl_domain::{ErrorCode, Failure};
-
-use super::AtomicFile;
 
 /// After so many bytes the disk is set to work, so that the sync at the end finds little left to do
 /// and a large dump does not fill the machine's memory with unwritten pages.

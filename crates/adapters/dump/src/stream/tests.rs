@@ -1,13 +1,13 @@
-//! The pass as a whole, and what every failing disk means.
+//! The pass as a whole.
 
 use std::fs;
 use std::io::{Cursor, Read as _};
 use std::os::unix::fs::PermissionsExt;
 
+use backupctl_adapter_process::Existing;
 use backupctl_application::context::{Cancel, Interrupt, StageContext};
 use backupctl_domain::Stage;
 use backupctl_domain::project::Algorithm;
-use rustix::io::Errno;
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn text(bytes: usize) -> Vec<u8> {
 }
 
 fn pumped(data: &[u8], compression: Option<Compression>, name: &str, dir: &Path) -> Written {
-    let file = AtomicFile::create(dir, name).unwrap();
+    let file = AtomicFile::create(&dir.join(name), Existing::Refuse).unwrap();
     let mut seen = 0;
     let mut watch = Watch::new(&context());
     let written =
@@ -87,7 +87,7 @@ fn an_insertion_leaves_most_of_the_compressed_file_alike() {
 #[test]
 fn beyond_the_limit_nothing_is_written_and_nothing_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let file = AtomicFile::create(dir.path(), "x.dump").unwrap();
+    let file = AtomicFile::create(&dir.path().join("x.dump"), Existing::Refuse).unwrap();
     let target = file.target().to_owned();
     let mut watch = Watch::new(&context());
     let data = text(1_000_000);
@@ -102,40 +102,10 @@ fn a_told_stop_ends_the_pass_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context();
     ctx.cancel.cancel(Interrupt::Term);
-    let file = AtomicFile::create(dir.path(), "x.dump.gz").unwrap();
+    let file = AtomicFile::create(&dir.path().join("x.dump.gz"), Existing::Refuse).unwrap();
     let target = file.target().to_owned();
     let data = text(10_000_000);
     let error = pump(&mut Cursor::new(&data), file, GZIP, None, &mut Watch::new(&ctx), |_| ());
     assert_eq!(into_failure(error.unwrap_err(), &target).code, ErrorCode::Interrupted);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-}
-
-#[test]
-fn names_in_use_and_unusable_folders_are_told() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("x"), "mine").unwrap();
-    let failure = AtomicFile::create(dir.path(), "x").unwrap_err();
-    assert_eq!(failure.code, ErrorCode::PathNotWritable);
-    assert!(failure.message.contains("already exists"));
-    let late = AtomicFile::create(dir.path(), "y").unwrap();
-    fs::write(dir.path().join("y"), "mine").unwrap();
-    assert!(late.commit().unwrap_err().message.contains("already exists"));
-    assert_eq!(fs::read_to_string(dir.path().join("y")).unwrap(), "mine");
-    let failure = AtomicFile::create(&dir.path().join("none"), "x").unwrap_err();
-    assert_eq!(failure.code, ErrorCode::PathNotWritable);
-    assert!(failure.message.contains("none/x"));
-    // A partial left by a killed attempt is in nobody's way.
-    fs::write(dir.path().join(".z.partial"), "old").unwrap();
-    AtomicFile::create(dir.path(), "z").unwrap().commit().unwrap();
-    assert_eq!(fs::metadata(dir.path().join("z")).unwrap().len(), 0);
-}
-
-#[test]
-fn errors_of_the_disk_have_their_codes() {
-    let code = |errno: Errno| write_failure(&errno.into(), Path::new("/d/f")).code;
-    assert_eq!(code(Errno::NOSPC), ErrorCode::DiskFull);
-    assert_eq!(code(Errno::DQUOT), ErrorCode::DiskFull);
-    assert_eq!(code(Errno::FBIG), ErrorCode::FsFileTooLarge);
-    assert_eq!(code(Errno::ACCESS), ErrorCode::PathNotWritable);
-    assert_eq!(code(Errno::ROFS), ErrorCode::PathNotWritable);
 }
