@@ -12,7 +12,7 @@ use crate::Version;
 use crate::parse::text::spoken_lines;
 
 /// Lines of restic's own words that a failure keeps.
-const DETAIL_LINES: usize = 12;
+const DETAIL_LINES: usize = 6;
 /// Characters of a line that a message quotes.
 const QUOTE_LIMIT: usize = 300;
 
@@ -22,6 +22,7 @@ pub(crate) enum Op {
     Backup,
     Ls,
     Forget,
+    Prune,
     Snapshots,
     Restore,
     CatConfig,
@@ -37,6 +38,7 @@ impl Op {
             Self::Backup => "backup",
             Self::Ls => "ls",
             Self::Forget => "forget",
+            Self::Prune => "prune",
             Self::Snapshots => "snapshots",
             Self::Restore => "restore",
             Self::CatConfig => "cat config",
@@ -48,7 +50,7 @@ impl Op {
 
     /// Whether it must be able to write to an existing repository.
     pub(crate) const fn writes(self) -> bool {
-        matches!(self, Self::Backup | Self::Forget | Self::Unlock)
+        matches!(self, Self::Backup | Self::Forget | Self::Prune | Self::Unlock)
     }
 
     /// How long it may take: only where nothing but the location itself can take long.
@@ -145,11 +147,21 @@ impl Said<'_> {
     }
 
     fn fail(&self, code: ErrorCode, fact: &str, line: &str, remedy: impl Into<String>) -> Failure {
-        let from = self.lines.len().saturating_sub(DETAIL_LINES);
+        // What the message quotes, and what restic says at every try of its own, is said once.
+        let quoted = clean(line);
+        let mut kept: Vec<&str> = Vec::new();
+        for other in self.lines.iter().rev().map(String::as_str) {
+            let other_words = clean(other);
+            let known = kept.iter().any(|k| clean(k) == other_words);
+            if other_words != quoted && !known && kept.len() < DETAIL_LINES {
+                kept.push(other);
+            }
+        }
+        kept.reverse();
         let what = format!("restic {}, {}", self.ended.op.name(), self.ended.status());
-        Failure::new(code, format!("{fact} ({what}: {})", clean(line)))
+        Failure::new(code, format!("{fact} ({what}: {quoted})"))
             .with_remedy(remedy)
-            .with_detail(self.lines[from..].join("\n"))
+            .with_detail(kept.join("\n"))
     }
 
     fn ended_by_signal(&self) -> Option<Failure> {
@@ -189,15 +201,19 @@ impl Said<'_> {
         };
         make(
             ErrorCode::SshHostKeyUnknown,
-            &[
-                "host key verification failed",
-                "remote host identification has changed",
-                "host key is known",
-            ],
+            &["remote host identification has changed"],
+            "the host key HAS CHANGED of",
+            "ask whoever runs the server whether its key was changed: if not, somebody is in between. \
+             If it was, remove the old one with `ssh-keygen -R '[HOST]:PORT' -f KNOWN_HOSTS` (the \
+             file of ssh.known_hosts_path) and add the new one, compared",
+        )
+        .or_else(|| make(
+            ErrorCode::SshHostKeyUnknown,
+            &["host key verification failed", "host key is known"],
             "ssh does not know the host key of",
             "compare the server's key, then add it: `ssh-keyscan -p PORT HOST >> KNOWN_HOSTS` (the \
              file of ssh.known_hosts_path), or set ssh.host_key_check: accept-new",
-        )
+        ))
         .or_else(|| {
             make(
                 ErrorCode::SshKeyPermissions,
@@ -364,6 +380,13 @@ impl Said<'_> {
         let damaged = self.find(&[
             "ciphertext verification failed",
             "pack id does not match",
+            "missing in repo",
+            "pack size does not match",
+            "pack size mismatch",
+            "index is not complete",
+            "contained in several indexes",
+            "rebuild-index",
+            "repair index",
             "id does not match",
             "hash does not match",
             "invalid data returned",
@@ -385,8 +408,9 @@ impl Said<'_> {
                 ErrorCode::RepoCorrupt,
                 &format!("repository {location} is damaged"),
                 line,
-                "run `backupctl restic PROJECT check --read-data`, then follow restic's \
-                 \"Troubleshooting\" manual; keep a copy of the repository before repairing",
+                "keep a copy of the repository, run `restic check --read-data` on it (docs/restore.md \
+                 has the environment that restic needs), and follow restic's manual, \
+                 \"Troubleshooting\"; restore what you can before you repair",
             ));
         }
         if let Some(line) = self.find(&["unable to open config file", "repository does not exist"])
@@ -492,11 +516,13 @@ impl Said<'_> {
         let (fact, remedy) = match self.ended.op {
             Op::Backup => (
                 "restic made no snapshot",
-                "see restic's own words; try `backupctl restic PROJECT backup …` by hand",
+                "see restic's own words, and try the same by hand (docs/restore.md has the \
+                 environment that restic needs)",
             ),
             _ => (
                 "restic failed",
-                "see restic's own words; try the same with `backupctl restic PROJECT …`",
+                "see restic's own words, and try the same by hand (docs/restore.md has the \
+                 environment that restic needs)",
             ),
         };
         let fact = format!("{fact} in {}", self.ended.location);

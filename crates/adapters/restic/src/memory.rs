@@ -29,6 +29,8 @@ pub(crate) struct Remembered {
     pub(crate) mark: Option<String>,
     /// Made here and nothing stored yet: there can be no parent to look for.
     pub(crate) fresh: bool,
+    /// A `forget --prune` failed: what it forgot may still take up space, which only a prune frees.
+    pub(crate) prune_due: bool,
     /// Its size in bytes, as far as it was told.
     pub(crate) bytes: Option<u64>,
     /// The last snapshot of each set of tags.

@@ -117,7 +117,20 @@ impl RemoteStorage for Restic {
         let mut args = args!["forget", "--prune", "--json", "--group-by", "tags"];
         args.extend(args!["--tag", self.project_tag()]);
         args.extend(keep_args(keep));
-        let (removed, kept, remaining) = self.forget(args, ctx).await?;
+        let due = self.memory.read().is_some_and(|known| known.prune_due);
+        let forgotten = self.forget(args, ctx).await;
+        if forgotten.is_err() && !due {
+            self.memory.update(|known| known.prune_due = true);
+        }
+        let (removed, kept, remaining) = forgotten?;
+        if due {
+            // Finding nothing to forget, restic prunes nothing, and what an earlier try had forgotten
+            // would stay; and a damaged repository would pass for a well one.
+            if removed.is_empty() {
+                self.exec(Op::Prune, args!["prune"], ctx, |out| parse::lines(out, |_| {})).await?;
+            }
+            self.memory.update(|known| known.prune_due = false);
+        }
         let repository_bytes = self.repository_bytes(remaining).await;
         Ok(PruneReport { removed, kept, repository_bytes })
     }
@@ -163,9 +176,8 @@ impl RemoteStorage for Restic {
                 ),
             )
             .with_remedy(format!(
-                "look at what it holds: `backupctl restic {} ls {}`",
-                self.settings.project,
-                request.snapshot.short()
+                "see which snapshots hold what: `backupctl snapshots {}`",
+                self.settings.project
             )));
         }
         Ok(RestoreReport { files: count.files, bytes: count.bytes })

@@ -259,3 +259,28 @@ async fn a_forget_that_hides_its_failure_is_found_out() {
     assert_eq!(world.restic().prune(&keep, &ctx()).await.unwrap().removed.len(), 5);
     assert_eq!(world.calls(), ["version", "forget"]);
 }
+
+#[tokio::test]
+async fn a_prune_that_failed_is_made_up_for_and_damage_stays_damage() {
+    let world = World::new();
+    let restic = world.restic();
+    let part = world.part(Some(world.dump("d1.dump", "one")));
+    restic.store(&request(part), &ctx()).await.unwrap();
+    let part = world.part(Some(world.dump("d2.dump", "two!")));
+    restic.store(&request(part), &ctx()).await.unwrap();
+    let keep = KeepPolicy { last: 1, ..KeepPolicy::default() };
+    let mut packs = walk(&world.repo().join("data"));
+    packs.sort();
+    fs::remove_file(&packs[0]).unwrap();
+
+    let first = restic.prune(&keep, &ctx()).await.unwrap_err();
+    assert_eq!(first.code, ErrorCode::RepoCorrupt, "{first:?}");
+    // The snapshot is forgotten by now: nothing to remove must not pass for a healthy repository.
+    let second = world.restic().prune(&keep, &ctx()).await.unwrap_err();
+    assert_eq!(second.code, ErrorCode::RepoCorrupt, "{second:?}");
+}
+
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    entries.flat_map(|p| if p.is_dir() { walk(&p) } else { vec![p] }).collect()
+}
