@@ -11,6 +11,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::redact::is_secret_name;
 use crate::retention::Retention;
 use crate::schedule::Schedule;
 use crate::{ErrorCode, Failure, Redactor};
@@ -394,6 +395,20 @@ pub struct Hooks {
     pub finally: Option<String>,
     /// After how long a hook is ended.
     pub timeout: Duration,
+    /// What they name and do not inherit, by name: it is added to their environment.
+    pub env: Vec<(String, Secret)>,
+}
+
+impl Hooks {
+    /// The values of their environment that are shown to nobody: all but short words and paths, which
+    /// stand in too many texts that people have to read, unless the name says that it is a secret.
+    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let plain = |value: &str| value.len() < 4 || value.starts_with('/');
+        let hidden = move |(name, secret): &&(String, Secret)| {
+            is_secret_name(name) || !secret.expose().is_ok_and(plain)
+        };
+        self.env.iter().filter(hidden).map(|(_, secret)| secret)
+    }
 }
 
 impl Default for Hooks {
@@ -403,6 +418,7 @@ impl Default for Hooks {
             post_backup: None,
             finally: None,
             timeout: Duration::from_mins(30),
+            env: Vec::new(),
         }
     }
 }
@@ -528,6 +544,7 @@ impl Project {
         all.extend(self.database.iter().filter_map(|d| d.password.as_ref()));
         all.extend(self.notifications.iter().flat_map(Channel::secrets));
         all.extend(self.monitor.as_ref().map(Monitor::secret));
+        all.extend(self.hooks.secrets());
         all
     }
 
@@ -538,6 +555,7 @@ impl Project {
         all.extend(self.database.iter_mut().filter_map(|d| d.password.as_mut()));
         all.extend(self.notifications.iter_mut().flat_map(Channel::secrets_mut));
         all.extend(self.monitor.as_mut().map(Monitor::secret_mut));
+        all.extend(self.hooks.env.iter_mut().map(|(_, secret)| secret));
         all
     }
 

@@ -44,6 +44,13 @@ impl fmt::Debug for Redactor {
     }
 }
 
+/// Whether a variable's name says that its value is a secret: a password, token, key or the like.
+pub fn is_secret_name(variable: &str) -> bool {
+    const MARKS: [&str; 6] = ["PASS", "SECRET", "TOKEN", "KEY", "WEBHOOK", "CREDENTIAL"];
+    let name = variable.to_ascii_uppercase();
+    MARKS.iter().any(|mark| name.contains(mark))
+}
+
 fn mask_url_passwords(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use backupctl_domain::redact::is_secret_name;
+
 /// The surroundings that configuration is read in, captured once.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -81,11 +83,8 @@ impl Variables<'_> {
 
     /// Every value whose variable's name says that it is a secret.
     pub(crate) fn secrets(&self) -> Vec<String> {
-        const MARKS: [&str; 6] = ["PASS", "SECRET", "TOKEN", "KEY", "WEBHOOK", "CREDENTIAL"];
         // Masking a word of three letters would blacken the text and hide nothing.
-        let secret = |name: &str, value: &str| {
-            value.len() >= 4 && MARKS.iter().any(|m| name.to_ascii_uppercase().contains(m))
-        };
+        let secret = |name: &str, value: &str| value.len() >= 4 && is_secret_name(name);
         let own = self.environment.variables.iter();
         own.chain(self.dotenv.iter().map(|(k, (v, _))| (k, v)))
             .filter(|(name, value)| secret(name, value) && !Path::new(value.as_str()).is_absolute())

@@ -11,11 +11,22 @@ pub(crate) enum Problem {
     Syntax(String),
 }
 
-/// Replaces `${VAR}` and `${VAR:-default}`; `$${` stands for `${` itself. Names in `keep` stay as
-/// they are written. Every problem is told, not the first only.
+impl Problem {
+    pub(crate) fn unclosed() -> Self {
+        Self::Syntax("`${` is not closed; write `$${` for the characters themselves".to_owned())
+    }
+
+    pub(crate) fn nameless(inside: &str) -> Self {
+        Self::Syntax(format!(
+            "`${{{inside}}}` names no variable; write `$${{` for the characters themselves"
+        ))
+    }
+}
+
+/// Replaces `${VAR}` and `${VAR:-default}`; `$${` stands for `${` itself. Every problem is told, not
+/// the first only.
 pub(crate) fn expand<'a>(
     text: &str,
-    keep: &[&str],
     lookup: &impl Fn(&str) -> Option<&'a str>,
 ) -> Result<String, Vec<Problem>> {
     let mut out = String::with_capacity(text.len());
@@ -32,9 +43,7 @@ pub(crate) fn expand<'a>(
         out.push_str(before);
         let inner = &rest[at + 2..];
         let Some(end) = closing(inner) else {
-            problems.push(Problem::Syntax(
-                "`${` is not closed; write `$${` for the characters themselves".to_owned(),
-            ));
+            problems.push(Problem::unclosed());
             rest = "";
             break;
         };
@@ -44,16 +53,11 @@ pub(crate) fn expand<'a>(
             None => (&inner[..end], None),
         };
         if !is_variable_name(name) {
-            problems.push(Problem::Syntax(format!(
-                "`${{{name}}}` names no variable; write `$${{` for the characters themselves"
-            )));
-        } else if keep.contains(&name) {
-            out.push_str("${");
-            out.push_str(&inner[..=end]);
+            problems.push(Problem::nameless(name));
         } else if let Some(value) = lookup(name) {
             out.push_str(value);
         } else if let Some(default) = default {
-            match expand(default, keep, lookup) {
+            match expand(default, lookup) {
                 Ok(value) => out.push_str(&value),
                 Err(more) => problems.extend(more),
             }
@@ -66,7 +70,7 @@ pub(crate) fn expand<'a>(
 }
 
 /// Where the `}` is that closes; braces in between are counted.
-fn closing(text: &str) -> Option<usize> {
+pub(crate) fn closing(text: &str) -> Option<usize> {
     let mut open = 0_u32;
     for (at, c) in text.char_indices() {
         match c {
@@ -84,7 +88,7 @@ mod tests {
     use super::*;
 
     fn run(text: &str) -> Result<String, Vec<Problem>> {
-        expand(text, &["RUN"], &|name| match name {
+        expand(text, &|name| match name {
             "A" => Some("1"),
             "B" => Some("${A}"),
             _ => None,
@@ -100,7 +104,6 @@ mod tests {
             ("${C:-}", ""),
             ("${C:-${A}${D:-z}}", "1z"),
             ("$${A} $A $ {", "${A} $A $ {"),
-            ("echo ${RUN} ${RUN:-x}", "echo ${RUN} ${RUN:-x}"),
         ] {
             assert_eq!(run(text).as_deref(), Ok(expanded), "{text}");
         }

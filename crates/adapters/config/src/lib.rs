@@ -17,6 +17,7 @@ mod reader;
 mod reference;
 mod schema;
 mod secrets;
+mod shell;
 mod ssh;
 mod starter;
 mod text;

@@ -5,19 +5,22 @@ mod database;
 mod destination;
 mod encryption;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use backupctl_application::ports::ConfigIssue;
 use backupctl_domain::project::{Assets, Hooks, Monitor};
 use backupctl_domain::retention::{KeepPolicy, Retention};
 use backupctl_domain::schedule::Schedule;
-use backupctl_domain::{Project, ProjectName};
+use backupctl_domain::{Project, ProjectName, Secret};
 use figment::value::Dict;
 
+use crate::environment::Source;
 use crate::global::Shared;
 use crate::keys::Scope;
 use crate::layers::{Arena, FileLayer, Origin, merge};
-use crate::reader::{Context, Reader};
+use crate::reader::{Context, HOOK_VARIABLES, HOOKS, Reader};
+use crate::shell;
 use crate::text::is_restic_span;
 use crate::yaml::{Node, Yaml};
 
@@ -198,12 +201,18 @@ fn retention(r: &mut Reader<'_, '_>) -> Retention {
 }
 
 fn hooks(r: &mut Reader<'_, '_>) -> Hooks {
-    Hooks {
-        pre_backup: r.text("hooks.pre_backup"),
-        post_backup: r.text("hooks.post_backup"),
-        finally: r.text("hooks.finally"),
-        timeout: r.minutes("hooks.timeout_minutes").unwrap_or(Hooks::default().timeout),
-    }
+    let [pre_backup, post_backup, finally] = HOOKS.map(|key| r.text(key));
+    let texts = [&pre_backup, &post_backup, &finally].into_iter().flatten();
+    let named: BTreeSet<&str> = texts.flat_map(|text| shell::names(text)).collect();
+    // The shell inherits the process's own variables; those of `.env` it must be given.
+    let of_dotenv = |name: &str| match r.ctx.variables.get(name)? {
+        (value, Source::DotEnv(_)) => Some((name.to_owned(), Secret::value(value))),
+        (_, Source::Process) => None,
+    };
+    let given = |name: &&str| HOOK_VARIABLES.contains(name);
+    let env = named.into_iter().filter(|name| !given(name)).filter_map(of_dotenv).collect();
+    let timeout = r.minutes("hooks.timeout_minutes").unwrap_or(Hooks::default().timeout);
+    Hooks { pre_backup, post_backup, finally, timeout, env }
 }
 
 fn monitor(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<Monitor> {

@@ -18,6 +18,7 @@ use crate::environment::{Source, Variables};
 use crate::expand::{Problem, expand};
 use crate::keys::SECRET_FORMS;
 use crate::layers::{Arena, Leaf, Origin, ShapeIssue, find};
+use crate::shell;
 use crate::yaml::{Node, Place, Yaml};
 
 /// What all readers of one loading have in common.
@@ -220,9 +221,15 @@ impl<'r, 'a> Reader<'r, 'a> {
         if !from_file || !text.contains("${") {
             return Some(text.clone()).filter(|t| !t.is_empty());
         }
-        // The shell of a hook knows these at its time.
-        let keep: &[&str] = if path.starts_with("hooks.") { &HOOK_VARIABLES } else { &[] };
-        match expand(text, keep, &|name| self.ctx.variables.value(name)) {
+        let variables = self.ctx.variables;
+        let resolved = if HOOKS.contains(&path) {
+            let is_set =
+                |name: &str| HOOK_VARIABLES.contains(&name) || variables.get(name).is_some();
+            shell::check(text, &is_set)
+        } else {
+            expand(text, &|name| variables.value(name))
+        };
+        match resolved {
             Ok(text) => Some(text).filter(|t| !t.is_empty()),
             Err(problems) => {
                 for problem in problems {
@@ -236,9 +243,10 @@ impl<'r, 'a> Reader<'r, 'a> {
     fn problem_text(&self, problem: Problem, path: &str) -> String {
         match problem {
             Problem::Syntax(text) => text,
-            Problem::Unset(name) if path.starts_with("hooks.") => format!(
-                "the variable `{name}` is not set; write `$${{{name}}}` if the hook's shell is to \
-                 resolve it"
+            Problem::Unset(name) if HOOKS.contains(&path) => format!(
+                "the variable `{name}` is not set; set it in the environment or in {}, or write \
+                 `$${{{name}}}` if the hook sets it itself",
+                self.ctx.variables.dotenv_file.display()
             ),
             Problem::Unset(name) => format!(
                 "the variable `{name}` is not set; set it in the environment or in {}",
@@ -247,6 +255,9 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 }
+
+/// The keys whose texts are for a shell.
+pub(crate) const HOOKS: [&str; 3] = ["hooks.pre_backup", "hooks.post_backup", "hooks.finally"];
 
 /// The variables that hooks are given.
 pub(crate) const HOOK_VARIABLES: [&str; 6] = [

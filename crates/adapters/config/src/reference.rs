@@ -43,7 +43,9 @@ is as good as left out.
 ## What values look like
 
 - `${VAR}` in any text is replaced by the variable, `${VAR:-default}` has a default, and `$${` stands \
-for the characters themselves. In hooks the variables that backupctl gives to them are left to the shell.
+for the characters themselves. In hooks all of this is left to their shell, so that no secret gets \
+into an argument: it knows the environment and those variables of `.env` that the hook names, and \
+replaces nothing between single quotes. There `$${` is for variables that the hook sets itself.
 - A secret `password` can be given as `password_file` (its first line; a relative path counts from \
 systemd's `$CREDENTIALS_DIRECTORY`, then from the file's folder) or as `password_command` (a shell \
 command that prints it within 30 seconds). The variable has these forms too: `RESTIC_PASSWORD_FILE`.

@@ -119,6 +119,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_secret_gets_there_by_the_environment_and_is_in_no_argument() {
+        let mut call =
+            call("tr '\\0' ' ' < /proc/$$/cmdline; [ \"${TOKEN}\" = hunter2 ] && echo same");
+        call.env.push(("TOKEN".to_owned(), "hunter2".to_owned()));
+        let done = ShellHooks::new("/nowhere").execute(&call, &ctx()).await.unwrap();
+        assert!(done.tail.contains("${TOKEN}") && done.tail.ends_with("same"), "{}", done.tail);
+    }
+
+    #[tokio::test]
     async fn another_status_than_0_fails_with_the_tail() {
         let call = call("seq 100; echo cannot flush >&2; exit 3");
         let failure = ShellHooks::new("/nowhere").execute(&call, &ctx()).await.unwrap_err();

@@ -1,6 +1,6 @@
 //! The thirteen steps, in their order, with their skips.
 
-use backupctl_domain::{RunStatus, Stage, StageOutcome};
+use backupctl_domain::{RunStatus, Secret, Stage, StageOutcome};
 use backupctl_testkit::fakes::Inject;
 use backupctl_testkit::{TestBench, project};
 
@@ -127,6 +127,23 @@ async fn a_second_run_at_the_same_time_does_nothing() {
 
     hold.release();
     assert!(matches!(first.await.unwrap(), Ok(RunOutcome::Finished(_))));
+}
+
+#[tokio::test]
+async fn every_hook_is_given_the_variables_that_it_names_and_shows_none() {
+    let bench = TestBench::new();
+    let token = ("TOKEN".to_owned(), Secret::value("hunter2"));
+    let shop = project("shop").everything().pre_backup("echo got $TOKEN");
+    let done = run(&bench, &shop.with(|p| p.hooks.env = vec![token]).build()).await;
+
+    let executed = bench.hooks.executed();
+    assert_eq!(executed.len(), 3);
+    for call in &executed {
+        assert_eq!(call.env.last(), Some(&("TOKEN".to_owned(), "hunter2".to_owned())));
+        assert!(!call.command.contains("hunter2"));
+    }
+    let record = serde_json::to_string(&done).unwrap();
+    assert!(!record.contains("hunter2") && record.contains("got ***"), "{record}");
 }
 
 #[tokio::test]

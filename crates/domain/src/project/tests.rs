@@ -23,6 +23,15 @@ fn a_secret_shows_its_value_to_nobody_who_prints_it() {
 }
 
 #[test]
+fn of_a_hooks_variables_those_that_may_be_secrets_are_hidden() {
+    let env = [("URL", "https://h/x"), ("N", "3"), ("DATA", "/srv/x"), ("API_KEY", "/a")];
+    let env = env.map(|(name, value)| (name.to_owned(), Secret::value(value))).into();
+    let hooks = Hooks { env, ..Hooks::default() };
+    let hidden: Vec<&str> = hooks.secrets().map(|secret| secret.expose().unwrap()).collect();
+    assert_eq!(hidden, ["https://h/x", "/a"]);
+}
+
+#[test]
 fn an_unknown_project_is_told_which_there_are() {
     let some = |n: usize| (0..n).map(|i| format!("p{i}")).collect::<Vec<_>>();
     let message = |known: &[String]| unknown_project("x", known).message;

@@ -106,7 +106,34 @@ async fn what_is_shown_holds_no_secret() {
     assert_eq!(view["database"]["host"], "db.example.com");
     assert_eq!(view["restic"]["password_file"], site.path().join("f").to_str().unwrap());
     assert_eq!(view["restic"]["env"]["KEY_B_command"], "echo x");
-    assert_eq!(view["hooks"]["pre_backup"], "curl -H *** ***");
+    assert_eq!(view["hooks"]["pre_backup"], "curl -H ${API_TOKEN} ***");
+}
+
+#[tokio::test]
+async fn variables_in_hooks_are_left_to_their_shell() {
+    let pre = "curl -H \"${API_TOKEN}\" $HOST_A ${BACKUPCTL_RUN_ID} ${PLAIN:-x} $${own}";
+    let site = Site::project(&format!(
+        "    hooks: {{pre_backup: '{pre}', finally: 'echo ${{FROM_PROCESS}} $BOTH', \
+         timeout_minutes: '${{MIN}}'}}\n"
+    ));
+    let site = site
+        .dotenv("API_TOKEN=geheim\nHOST_A=db\nBOTH=x\nUNNAMED=y\nMIN=3\nBACKUPCTL_RUN_ID=forged\n");
+    let site = site.var("FROM_PROCESS", "geheim2").var("BOTH", "z");
+    let hooks = site.only().await.hooks;
+    let shown = "curl -H \"${API_TOKEN}\" $HOST_A ${BACKUPCTL_RUN_ID} ${PLAIN:-x} ${own}";
+    assert_eq!(hooks.pre_backup.as_deref(), Some(shown));
+    assert_eq!(hooks.finally.as_deref(), Some("echo ${FROM_PROCESS} $BOTH"));
+    assert_eq!(hooks.timeout.as_secs(), 180);
+    let env: Vec<_> = hooks.env.iter().map(|(k, v)| (k.as_str(), v.expose().unwrap())).collect();
+    assert_eq!(env, [("API_TOKEN", "geheim"), ("HOST_A", "db")]);
+}
+
+#[tokio::test]
+async fn a_variable_of_a_hook_that_nobody_sets_is_told_at_once() {
+    let site = Site::project("    hooks: {post_backup: 'echo ${NOPE} ${BACKUPCTL_STATUS}'}\n");
+    let issues = site.issues().await;
+    assert!(issues.contains("[p] hooks.post_backup: the variable `NOPE` is not set"), "{issues}");
+    assert_eq!(issues.lines().count(), 1);
 }
 
 #[tokio::test]

@@ -81,11 +81,14 @@ impl Shared {
             ("BACKUPCTL_DUMP_FILE", dump),
             ("BACKUPCTL_ERROR_CODE", code),
         ];
+        let hooks = &self.project.hooks;
+        let named = hooks.env.iter();
+        let named = named.filter_map(|(k, v)| Some((k.clone(), v.expose().ok()?.to_owned())));
         HookCall {
             kind,
             command: command.to_owned(),
-            timeout: self.project.hooks.timeout,
-            env: env.map(|(k, v)| (k.to_owned(), v)).into(),
+            timeout: hooks.timeout,
+            env: env.map(|(k, v)| (k.to_owned(), v)).into_iter().chain(named).collect(),
         }
     }
 
