@@ -16,6 +16,11 @@ const LONGEST: u64 = 64 * 1024;
 /// How long a command has to print a secret.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A command may have the value of a variable in it, and arguments are public: so the shell is given
+/// its text by the environment, and keeps it from what it starts.
+const COMMAND_VARIABLE: &str = "BACKUPCTL_SECRET_COMMAND";
+const EVALUATE: &str = "eval \"unset BACKUPCTL_SECRET_COMMAND; $BACKUPCTL_SECRET_COMMAND\"";
+
 /// The value of a secret; `key` is for messages, `folder` is where a command runs.
 pub(crate) async fn resolve(key: &str, secret: Secret, folder: &Path) -> Result<Secret, Failure> {
     match secret {
@@ -50,7 +55,11 @@ fn read_file(key: &str, path: &Path) -> Result<Secret, Failure> {
 async fn run_command(key: &str, command: &str, folder: &Path) -> Result<Secret, Failure> {
     let name = format!("{key}_command");
     let context = StageContext::new(Stage::Lock, Cancel::new(), Arc::new(Redactor::default()));
-    let run = Tool::new("sh").arg("-c").arg(command).cwd(folder).timeout(Some(COMMAND_TIMEOUT));
+    let run = Tool::new("sh")
+        .args(["-c", EVALUATE])
+        .env(COMMAND_VARIABLE, command)
+        .cwd(folder)
+        .timeout(Some(COMMAND_TIMEOUT));
     let output = run.run(&context).await.map_err(|e| {
         let detail = match &e {
             ProcessError::TimedOut { stderr, .. } => stderr.clone(),

@@ -69,6 +69,17 @@ async fn a_command_prints_it() {
 }
 
 #[tokio::test]
+async fn a_variable_in_a_command_is_in_no_argument() {
+    // Prints what everybody can read of the shell, then the secret.
+    let site = with("password_command: 'tr \"\\0\" \" \" < /proc/$$/cmdline; echo \" ${TOKEN}\"'");
+    let shown = resolved(&site.var("TOKEN", "geheim")).await.unwrap();
+    assert!(shown.contains("sh -c eval") && shown.ends_with("geheim"), "{shown}");
+    assert_eq!(shown.matches("geheim").count(), 1, "{shown}");
+    let left = with("password_command: 'env | grep -c ^BACKUPCTL_SECRET || true'");
+    assert_eq!(resolved(&left).await.unwrap(), "0");
+}
+
+#[tokio::test]
 async fn variables_have_the_forms_too() {
     let site = Site::new("projects:\n  - name: p\n    restic: {repository: /r}\n");
     site.file("pw", "geheim");
