@@ -82,6 +82,8 @@ async fn of_a_dead_run_go_its_partials_and_the_plain_twin_of_an_encrypted_dump()
     let go = [
         ".shop_backup_20260301_000005_aaaaaaaa.dump.zst.age.partial",
         ".shop_backup_20260301_000005_aaaaaaaa.dump.zst.partial",
+        // The database's password.
+        ".shop_backup_20260301_000005_aaaaaaaa.pgpass.partial",
         "shop_backup_20260301_000005_aaaaaaaa.dump.zst",
     ];
     for file in stay.iter().chain(&go) {
