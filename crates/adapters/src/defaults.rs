@@ -98,18 +98,14 @@ pub fn registries(base_dir: &Path, identity: &Identity, clock: &Arc<dyn Clock>) 
 }
 
 fn dumpers(base_dir: &Path) -> DumperRegistry {
-    let (pg, lite) = (base_dir.to_owned(), base_dir.to_owned());
+    let base_dir = base_dir.to_owned();
     DumperRegistry::new("database.type")
         .with(Engine::Postgres, move |project, ()| {
-            let runtime = pg.join(project.name.as_str());
+            let runtime = base_dir.join(project.name.as_str());
             let journal = journal_in(&runtime);
             Ok(Arc::new(PostgresDumper::new(database(project)?, runtime, Some(journal))))
         })
-        .with(Engine::Sqlite, move |project, ()| {
-            let runtime = lite.join(project.name.as_str());
-            let journal = journal_in(&runtime);
-            Ok(Arc::new(SqliteDumper::new(database(project)?, runtime, Some(journal))))
-        })
+        .with(Engine::Sqlite, |project, ()| Ok(Arc::new(SqliteDumper::new(database(project)?))))
 }
 
 fn database(project: &Project) -> Result<&Database, Failure> {

@@ -33,10 +33,8 @@ pub struct SqliteDumper {
 }
 
 impl SqliteDumper {
-    /// A dumper for the file at `database.path`. It starts no program and writes no secret, so
-    /// `runtime_dir` and `journal` are taken only to be made like the other dumpers.
-    pub fn new(database: &Database, runtime_dir: PathBuf, journal: Option<PathBuf>) -> Self {
-        let _ = (runtime_dir, journal);
+    /// A dumper for the file at `database.path`.
+    pub fn new(database: &Database) -> Self {
         Self { database: database.clone() }
     }
 

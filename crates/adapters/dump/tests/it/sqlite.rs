@@ -1,7 +1,7 @@
 //! SQLite: a database in use is copied whole, a damaged or missing one is no backup.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use backupctl_adapter_dump::{FileUnpacker, SqliteDumper};
 use backupctl_application::context::Interrupt;
@@ -16,7 +16,7 @@ use super::*;
 pub(super) fn dumper(path: &Path) -> SqliteDumper {
     let database =
         Database { path: Some(path.to_owned()), ..builders::database(Engine::Sqlite, "shop") };
-    SqliteDumper::new(&database, PathBuf::from("/nowhere"), None)
+    SqliteDumper::new(&database)
 }
 
 /// A database of 2000 rows; still open when it is in WAL mode.
