@@ -54,8 +54,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let dump = start.elapsed().as_secs_f64();
     let cpu = cpu_seconds()?;
     let start = Instant::now();
-    let request =
-        VerifyRequest { path: dumped.path.clone(), info: dumped.info.clone(), timeout: None };
+    let request = VerifyRequest {
+        path: dumped.path.clone(),
+        info: dumped.info.clone(),
+        timeout: None,
+        max_bytes: None,
+    };
     let verified = dumper.verify(&request, &ctx).await;
     let verify = start.elapsed().as_secs_f64();
     let status = std::fs::read_to_string("/proc/self/status")?;

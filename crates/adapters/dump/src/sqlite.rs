@@ -100,9 +100,10 @@ impl DatabaseDumper for SqliteDumper {
     }
 
     async fn verify(&self, request: &VerifyRequest, ctx: &StageContext) -> Result<(), Failure> {
-        let VerifyRequest { path, info, timeout } = request.clone();
-        blocking::run(ctx, timeout, "reading the dump back", move |watch, interrupts| {
-            verify(&path, &info, &watch, interrupts)
+        let request = request.clone();
+        let limit = request.timeout;
+        blocking::run(ctx, limit, "reading the dump back", move |watch, interrupts| {
+            verify(&request, &watch, interrupts)
         })
         .await
     }
@@ -118,16 +119,7 @@ fn dump(
 ) -> Result<Option<DumpedFile>, Failure> {
     let source = Source::open(path, shared, watch)?;
     let raw_bytes = source.bytes()?;
-    if let Some(max) = request.max_bytes.filter(|max| raw_bytes > *max) {
-        let (needs, may) = (ByteSize(raw_bytes), ByteSize(max));
-        return Err(Failure::new(
-            ErrorCode::DiskLow,
-            format!("a copy of {} needs {needs}, {may} may be used", path.display()),
-        )
-        .with_remedy(
-            "free space on the disk of `base_dir`, or lower `min_free_gb` if less may remain free",
-        ));
-    }
+    check_room(raw_bytes, request.max_bytes, path)?;
     let extension = Engine::Sqlite.extension();
     let copy_name = request.name.with_ext(extension).to_string();
     let name = match request.compression {
@@ -179,6 +171,19 @@ fn dump(
     Ok(Some(DumpedFile { path, info, completeness, warnings }))
 }
 
+/// `DISK_LOW` where an uncompressed copy has no room.
+fn check_room(raw_bytes: u64, max_bytes: Option<u64>, path: &Path) -> Result<(), Failure> {
+    let Some(max) = max_bytes.filter(|max| raw_bytes > *max) else { return Ok(()) };
+    let (needs, may) = (ByteSize(raw_bytes), ByteSize(max));
+    Err(Failure::new(
+        ErrorCode::DiskLow,
+        format!("an uncompressed copy of {} needs {needs}, {may} may be used", path.display()),
+    )
+    .with_remedy(
+        "free space on the disk of `base_dir`, or lower `min_free_gb` if less may remain free",
+    ))
+}
+
 /// Compresses the copy, which then goes; without compression the copy itself is the file.
 fn pack(
     copy: AtomicFile,
@@ -200,22 +205,23 @@ fn pack(
         .map_err(|e| into_failure(e, &target))
 }
 
-fn verify(
-    path: &Path,
-    info: &DumpInfo,
-    watch: &Watch,
-    interrupts: &Interrupts,
-) -> Result<(), Failure> {
+fn verify(request: &VerifyRequest, watch: &Watch, interrupts: &Interrupts) -> Result<(), Failure> {
+    let VerifyRequest { path, info, max_bytes, .. } = request;
     if Packing::of(path) == Packing::None {
         read_back(path, info, watch, |_| Ok(()))?;
         return copy::check(path, interrupts, watch).map(drop);
     }
+    check_room(info.raw_bytes, *max_bytes, path)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".verify");
     let unpacked = AtomicFile::create(&path.with_file_name(name), Existing::Replace)?;
     let target = unpacked.partial().to_owned();
+    let mut left = info.raw_bytes;
     let write = |chunk: &[u8]| {
-        let written = unpacked.handle().write_all(chunk);
+        // What unpacks to more than was dumped is condemned at its end, and takes no room until then.
+        let within = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
+        left -= within as u64;
+        let written = unpacked.handle().write_all(&chunk[..within]);
         written.map_err(|e| io::Error::other(write_failure(&e, &target)))
     };
     read_back(path, info, watch, write)?;

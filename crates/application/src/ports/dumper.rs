@@ -65,6 +65,8 @@ pub struct VerifyRequest {
     pub info: DumpInfo,
     /// After how long the check is given up (`DUMP_TIMEOUT`).
     pub timeout: Option<Duration>,
+    /// Bytes that may be written meanwhile before the disk would be too full; `None` for no limit.
+    pub max_bytes: Option<u64>,
 }
 
 /// Dumps one database.

@@ -1,6 +1,7 @@
 //! Every stage failing for a while and for good: retries, codes, what is left.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backupctl_application::context::Interrupt;
@@ -229,6 +230,20 @@ async fn a_full_disk_is_told_before_anything_is_written() {
     let done = run(&bench, &project("shop").build()).await;
     assert_eq!(code(&done), Some(ErrorCode::DiskLow));
     assert!(!bench.journal.has("dump"));
+}
+
+#[tokio::test]
+async fn dump_and_proof_may_write_what_is_free_beyond_the_reserve() {
+    for (reserve, may) in [(5 << 30, Some(2 << 30)), (0, None)] {
+        let bench = TestBench::new();
+        bench.disk.set_free(7 << 30);
+        let mut world = Arc::into_inner(bench.world()).unwrap();
+        world.settings.min_free_bytes = reserve;
+        let asked = request(&bench, &project("shop").build());
+        RunBackup::new(Arc::new(world)).execute(asked).await.unwrap();
+        assert_eq!(bench.dumper.requests()[0].max_bytes, may);
+        assert_eq!(bench.dumper.proofs()[0].max_bytes, may);
+    }
 }
 
 #[tokio::test]

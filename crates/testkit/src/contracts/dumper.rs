@@ -54,7 +54,7 @@ pub async fn database_dumper(dumper: Arc<dyn DatabaseDumper>, engine: Engine, di
 async fn what_was_touched_is_caught(dumper: &dyn DatabaseDumper, dumped: &DumpedFile) {
     let ctx = context(Stage::Verify);
     let (path, info) = (dumped.path.clone(), dumped.info.clone());
-    let verify = VerifyRequest { path: path.clone(), info, timeout: None };
+    let verify = VerifyRequest { path: path.clone(), info, timeout: None, max_bytes: None };
     dumper.verify(&verify, &ctx).await.unwrap();
     let good = fs::read(&path).unwrap();
     let last = good.len() - 1;

@@ -24,6 +24,7 @@ struct Database {
     warnings: Vec<String>,
     bytes: Option<u64>,
     requests: Vec<DumpRequest>,
+    proofs: Vec<VerifyRequest>,
 }
 
 /// A [`DatabaseDumper`]. Operations: `check_tool`, `check_database`, `dump`, `verify`.
@@ -52,6 +53,7 @@ impl FakeDumper {
                 warnings: Vec::new(),
                 bytes: Some(1 << 20),
                 requests: Vec::new(),
+                proofs: Vec::new(),
             })),
         }
     }
@@ -85,6 +87,11 @@ impl FakeDumper {
     /// Every dump that was asked for.
     pub fn requests(&self) -> Vec<DumpRequest> {
         locked(&self.database).requests.clone()
+    }
+
+    /// Every proof that was asked for.
+    pub fn proofs(&self) -> Vec<VerifyRequest> {
+        locked(&self.database).proofs.clone()
     }
 
     fn tool(&self) -> ToolInfo {
@@ -193,6 +200,7 @@ impl DatabaseDumper for FakeDumper {
     }
 
     async fn verify(&self, request: &VerifyRequest, ctx: &StageContext) -> Result<(), Failure> {
+        locked(&self.database).proofs.push(request.clone());
         self.core.call("verify", "verify", Some(&ctx.cancel)).await?;
         // A dump that was never on disk has nothing to be read back.
         if !request.path.parent().is_some_and(Path::is_dir) {

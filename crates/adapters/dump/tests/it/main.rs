@@ -38,7 +38,8 @@ const ZSTD: Option<Compression> = Some(Compression { algorithm: Algorithm::Zstd,
 const GZIP: Option<Compression> = Some(Compression { algorithm: Algorithm::Gzip, level: 6 });
 
 fn proof(dumped: &DumpedFile) -> VerifyRequest {
-    VerifyRequest { path: dumped.path.clone(), info: dumped.info.clone(), timeout: None }
+    let (path, info) = (dumped.path.clone(), dumped.info.clone());
+    VerifyRequest { path, info, timeout: None, max_bytes: None }
 }
 
 fn names(dir: &Path) -> Vec<String> {

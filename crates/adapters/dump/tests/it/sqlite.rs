@@ -144,11 +144,24 @@ async fn an_empty_database_a_full_disk_and_a_stop_are_told() {
     drop(connection);
 
     drop(filled(&path, false));
+    // Too little for the copy, for the compressed file beside it, and for the copy that proves it.
+    let raw_bytes = fs::metadata(&path).unwrap().len();
     let mut low = request(&dumps, ZSTD);
-    low.max_bytes = Some(fs::metadata(&path).unwrap().len() + 10_000);
-    let failure = dumper(&path).dump(&low, &context()).await.unwrap_err();
-    assert_eq!(failure.code, ErrorCode::DiskLow, "{failure}");
-    assert_nothing_left(&work, &failure);
+    for room in [raw_bytes - 1, raw_bytes + 10_000] {
+        low.max_bytes = Some(room);
+        let failure = dumper(&path).dump(&low, &context()).await.unwrap_err();
+        assert_eq!(failure.code, ErrorCode::DiskLow, "{failure}");
+        assert_nothing_left(&work, &failure);
+    }
+    let dumped = dumper(&path).dump(&request(&dumps, ZSTD), &context()).await.unwrap();
+    let mut proof = proof(&dumped);
+    proof.max_bytes = Some(raw_bytes - 1);
+    let failure = dumper(&path).verify(&proof, &context()).await.unwrap_err();
+    assert_eq!((failure.code, failure.is_transient()), (ErrorCode::DiskLow, false), "{failure}");
+    proof.max_bytes = Some(raw_bytes);
+    dumper(&path).verify(&proof, &context()).await.unwrap();
+    assert_eq!(names(&dumps), [format!("{NAME}.sqlite.zst")]);
+    fs::remove_file(&dumped.path).unwrap();
 
     let ctx = context();
     ctx.cancel.cancel(Interrupt::Int);

@@ -111,8 +111,6 @@ impl Shared {
             total: expected.map(|(_, total)| total),
         };
         plan::check_space(space, &dir.to_string_lossy())?;
-        // The reserve is kept while writing too. Without one the disk itself is the limit.
-        let reserve = Some(settings.min_free_bytes).filter(|min| *min > 0);
         let time = self.started_at.to_zoned(settings.timezone.clone()).datetime();
         let request = DumpRequest {
             dir,
@@ -124,7 +122,7 @@ impl Shared {
             },
             compression: self.project.compression,
             timeout: self.project.database.as_ref().and_then(|d| d.dump_timeout),
-            max_bytes: reserve.map(|min| disk.free_bytes.saturating_sub(min)),
+            max_bytes: self.writable(disk.free_bytes),
         };
         let dumped = dumper.dump(&request, &self.context(Stage::Dump)).await?;
         let message = format!(
@@ -142,13 +140,21 @@ impl Shared {
         Ok(Some(message))
     }
 
+    /// How much of what is free may be written: the reserve is kept while writing too. Without one
+    /// the disk itself is the limit.
+    fn writable(&self, free: u64) -> Option<u64> {
+        let reserve = self.world.settings.min_free_bytes;
+        (reserve > 0).then(|| free.saturating_sub(reserve))
+    }
+
     pub(super) async fn verify(&self) -> Result<Option<String>, Failure> {
         let Some(dumper) = self.world.registries.dumper(&self.project)? else { return Ok(None) };
         let (Some(path), Some(info)) = self.with(|a| (a.dump.clone(), a.run.dump.clone())) else {
             return Err(Failure::internal("there is no dump to verify"));
         };
         let timeout = self.project.database.as_ref().and_then(|d| d.dump_timeout);
-        let request = VerifyRequest { path, info, timeout };
+        let free = self.world.disk.file_system(&path).await?.free_bytes;
+        let request = VerifyRequest { path, info, timeout, max_bytes: self.writable(free) };
         dumper.verify(&request, &self.context(Stage::Verify)).await?;
         Ok(Some("whole file read back and proven".to_owned()))
     }
