@@ -1,13 +1,16 @@
 //! PostgreSQL: each way in which a dump is refused or ends early has its code, and leaves nothing.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use backupctl_adapter_dump::PostgresDumper;
+use backupctl_adapter_process::Tool;
 use backupctl_application::context::Interrupt;
 use backupctl_application::ports::DatabaseDumper;
-use backupctl_domain::project::Database;
+use backupctl_domain::project::{Database, Engine};
 use backupctl_domain::{ErrorCode, Secret};
-use backupctl_testkit::WorkDir;
 use backupctl_testkit::services::{Postgres, free_port};
+use backupctl_testkit::{WorkDir, builders};
 
 use sqlx::{Connection, PgConnection};
 
@@ -206,4 +209,66 @@ async fn a_disk_that_would_be_too_full_ends_the_dump() {
     }
     let failure = dumper.dump(&request(&dumps.join("none"), ZSTD), &context()).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::PathNotWritable, "{failure}");
+}
+
+/// The server's port, its superuser's password and the work folder of [`dump_when_told`].
+const TOLD: &str = "BACKUPCTL_TEST_DUMP";
+
+/// Not a test by itself: what the process does that the next test starts, with a PATH of its own.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "how a test talks to the process that it starts")]
+async fn dump_when_told() {
+    let Ok(told) = std::env::var(TOLD) else { return };
+    let [port, password, work] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
+    let database = Database {
+        host: "127.0.0.1".to_owned(),
+        port: port.parse().unwrap(),
+        user: Some("postgres".to_owned()),
+        password: Some(Secret::value(password)),
+        ..builders::database(Engine::Postgres, "shop")
+    };
+    let dumper = PostgresDumper::new(&database, Path::new(work).join("run"), None);
+    let asked = request(&Path::new(work).join("dumps"), ZSTD);
+    match dumper.dump(&asked, &context()).await {
+        Ok(dumped) => println!("\nended well: {:?}", dumped.completeness),
+        Err(failure) => println!("\nended by {}: {}", failure.code, failure.message),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_dump_with_status_0_that_lacks_a_table_is_incomplete() {
+    let server = Postgres::start();
+    server.create_database("shop", server.superuser());
+    server.psql_in("shop", "create table orders (id serial); create table kept (a int)");
+    let work = WorkDir::new();
+    let (dumps, run) = folders(&work);
+    // As somebody's wrapper might, it leaves out what nobody has told us of.
+    for (leave_out, outcome) in [
+        ("", "ended well: Complete"),
+        ("--exclude-table=public.orders", "ended by DUMP_INCOMPLETE: "),
+    ] {
+        let real = Postgres::bin_dir().join("pg_dump");
+        let script = format!("#!/bin/sh\nexec {} \"$@\" {leave_out}\n", real.display());
+        let wrapper = work.file("bin/pg_dump", script);
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", work.join("bin").display());
+        let password = server.password(server.superuser());
+        let told = format!("{} {password} {}", server.port(), work.path().display());
+        let tool = Tool::new(std::env::current_exe().unwrap())
+            .args(["--exact", "postgres_refusals::dump_when_told", "--nocapture"])
+            .env(TOLD, told)
+            .env("PATH", path);
+        let output = tool.run(&context()).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains(outcome), "{said} {}", output.stderr);
+        if leave_out.is_empty() {
+            fs::remove_file(dumps.join(format!("{NAME}.dump.zst"))).unwrap();
+        } else {
+            for name in ["data of table public.orders", "table public.orders"] {
+                assert!(said.contains(name), "{said}");
+            }
+            assert!(!said.contains("kept"), "{said}");
+            assert_eq!((names(&dumps), names(&run)), (Vec::new(), Vec::new()));
+        }
+    }
 }
