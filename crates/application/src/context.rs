@@ -90,6 +90,7 @@ impl Cancel {
 /// The failure of work that was told to stop.
 pub fn interrupted(why: Interrupt) -> Failure {
     Failure::new(ErrorCode::Interrupted, format!("interrupted by {}", why.name()))
+        .with_remedy("start it again when nothing is going to end it; no partial file is left")
 }
 
 /// Something that happens in a run, for whoever watches it.

@@ -87,6 +87,28 @@ pub struct Registries {
 }
 
 impl Registries {
+    /// What the project asks for and this build has no adapter for: the key, and what is wrong.
+    pub fn unsupported(&self, p: &Project) -> Vec<(&'static str, String)> {
+        let mut missing = Vec::new();
+        let mut note = |key, what: &str| {
+            missing.push((key, format!("this version has no adapter for {what}")));
+        };
+        if let Some(engine) =
+            p.database.as_ref().map(|d| d.engine).filter(|e| !self.dumpers.has(*e))
+        {
+            note("database.type", engine.as_str());
+        }
+        if let Some(kind) =
+            p.encryption.as_ref().map(|e| e.kind).filter(|k| !self.encryptors.has(*k))
+        {
+            note("encryption.type", kind.extension());
+        }
+        for channel in p.notifications.iter().filter(|c| !self.notifiers.has(c.kind())) {
+            note("notification.type", channel.kind());
+        }
+        missing
+    }
+
     /// The project's dumper, if it has a database.
     pub fn dumper(&self, p: &Project) -> Result<Option<Arc<dyn DatabaseDumper>>, Failure> {
         p.database.as_ref().map(|d| self.dumpers.make(d.engine, p, &())).transpose()

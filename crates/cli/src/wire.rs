@@ -8,6 +8,7 @@ use backupctl_adapters::application::context::{Cancel, Interrupt};
 use backupctl_adapters::application::ports::{
     ConfigIssue, ConfigLoader, GlobalSettings, LoadedConfig, ProjectEntry,
 };
+use backupctl_adapters::application::registry::Registries;
 use backupctl_adapters::application::use_cases::{RecoverStartup, run_all};
 use backupctl_adapters::config::{Environment, FileConfig};
 use backupctl_adapters::defaults;
@@ -48,7 +49,7 @@ impl App {
     /// projects are not, they are told by whoever needs them.
     pub(crate) async fn start(args: &Global, out: Out) -> Result<Self, CommandError> {
         let config = Arc::new(config(args));
-        let loaded = config.load().await?;
+        let mut loaded = config.load().await?;
         for warning in &loaded.warnings {
             out.warn(issue_line(warning));
         }
@@ -59,6 +60,7 @@ impl App {
         let logs = logging::start(args, Some(&global.log))?;
         global.audit_url = config.resolve_secret("audit.url", global.audit_url).await?;
         let world = Arc::new(defaults::world(&global, defaults::identity())?);
+        refuse_unsupported(&mut loaded, &world.registries);
         let cancel = Cancel::new();
         listen_for_signals(&cancel)?;
         Ok(Self { out, config, loaded, global, world, cancel, _logs: logs })
@@ -90,6 +92,18 @@ impl App {
         Ok(self.config.resolve_secrets(project).await?)
     }
 
+    /// One project, for commands that only read its repository: what only a backup needs (database,
+    /// notices, monitor) may be out of reach.
+    pub(crate) async fn project_to_read(&self, name: &str) -> Result<Project, CommandError> {
+        let mut project = self.unresolved_project(name)?;
+        if let Some(database) = &mut project.database {
+            database.password = None;
+        }
+        project.notifications.clear();
+        project.monitor = None;
+        Ok(self.config.resolve_secrets(project).await?)
+    }
+
     /// One project, valid; its secrets are still files and commands.
     pub(crate) fn unresolved_project(&self, name: &str) -> Result<Project, CommandError> {
         let entry = self.entries(Some(name))?.swap_remove(0);
@@ -113,6 +127,29 @@ impl App {
     /// The exit status of a command that was told to stop; `otherwise` if it was not.
     pub(crate) fn interrupted_or(&self, otherwise: u8) -> u8 {
         self.cancel.reason().map_or(otherwise, Interrupt::exit_status)
+    }
+}
+
+/// A project that asks for what this build does not have is as good as a broken one: better said at
+/// once than found out at night.
+pub(crate) fn refuse_unsupported(loaded: &mut LoadedConfig, registries: &Registries) {
+    for entry in &mut loaded.projects {
+        let Ok(project) = &entry.project else { continue };
+        let issues: Vec<ConfigIssue> = registries
+            .unsupported(project)
+            .into_iter()
+            .map(|(key, message)| ConfigIssue {
+                file: loaded.file.clone(),
+                line: None,
+                column: None,
+                project: Some(entry.name.clone()),
+                key: key.to_owned(),
+                message,
+            })
+            .collect();
+        if !issues.is_empty() {
+            entry.project = Err(issues);
+        }
     }
 }
 

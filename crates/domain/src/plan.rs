@@ -120,6 +120,26 @@ pub fn check_space(space: Space, place: &str) -> Result<(), Failure> {
     }
 }
 
+/// Judges a dump against the last one by the size of the database's own stream.
+///
+/// A database that has nothing in it any more fails the run (`DUMP_INCOMPLETE`): stored, it would in
+/// time replace every good copy. One that shrank to less than half is worth a warning. `None` where
+/// there is nothing to say.
+pub fn judge_shrinking(before: u64, now: u64, empty: bool) -> Option<Result<String, Failure>> {
+    /// Below this, headers and empty tables make most of a dump.
+    const WORTH_A_LOOK: u64 = 1 << 20;
+    let sizes = || format!("{}, and {} at the last backup", ByteSize(now), ByteSize(before));
+    if empty && before / 4 > now {
+        let message = format!("the database holds no tables any more: its dump has {}", sizes());
+        return Some(Err(Failure::new(ErrorCode::DumpIncomplete, message).with_remedy(
+            "look whether `database.name` is the right one and what became of its tables; if it was \
+             emptied on purpose, back it up under a new project name",
+        )));
+    }
+    (before >= WORTH_A_LOOK && now < before / 2)
+        .then(|| Ok(format!("the dump is less than half of the last one: {}", sizes())))
+}
+
 /// How `run --all` ended: 0 all succeeded, 5 some did, 1 none did, also where there was none to run:
 /// nothing backed up is no success.
 pub const fn exit_status_of_all(succeeded: usize, failed: usize) -> u8 {
@@ -160,6 +180,16 @@ mod tests {
         assert_eq!(expected_dump(100, false), (120, 120));
         assert_eq!(expected_dump(100, true), (120, 240));
         assert_eq!(expected_dump(u64::MAX, true), (u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn a_database_that_lost_everything_fails_and_one_that_shrank_is_told() {
+        let code = |r: Option<Result<String, Failure>>| r.map(|r| r.map_err(|f| f.code).is_err());
+        assert_eq!(code(judge_shrinking(40 << 20, 868, true)), Some(true));
+        assert_eq!(code(judge_shrinking(868, 868, true)), None, "it has always been empty");
+        assert_eq!(code(judge_shrinking(40 << 20, 10 << 20, false)), Some(false));
+        assert_eq!(code(judge_shrinking(40 << 20, 30 << 20, false)), None);
+        assert_eq!(code(judge_shrinking(4096, 1024, false)), None);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use backupctl_domain::Project;
 use backupctl_domain::project::{Database, EncryptionType, Engine};
 
 /// The import steps for a project, as lines for people. `target` is the folder restored into.
-pub fn import_guide(project: &Project, target: &Path) -> String {
+/// `snapshot` is the one to restore, an id or `latest`.
+pub fn import_guide(project: &Project, snapshot: &str, target: &Path) -> String {
     let mut steps: Vec<String> = Vec::new();
     let name = &project.name;
     let (db_dir, files_dir) = (target.join("db"), target.join("files"));
@@ -15,7 +16,7 @@ pub fn import_guide(project: &Project, target: &Path) -> String {
         let ext = db.engine.extension();
         steps.push(format!(
             "Restore the dump, decrypted and decompressed:\n\
-             backupctl restore {name} latest {db_dir} --only db --decompress"
+             backupctl restore {name} {snapshot} {db_dir} --only db --decompress"
         ));
         if project.encryption.as_ref().is_some_and(|e| e.kind == EncryptionType::Age) {
             steps.push(
@@ -31,7 +32,7 @@ pub fn import_guide(project: &Project, target: &Path) -> String {
             project.assets.paths.iter().map(|p| format!("  {files_dir}{}", quoted(p))).collect();
         steps.push(format!(
             "Restore the files; each keeps its whole path below the target:\n\
-             backupctl restore {name} latest {files_dir} --only assets\n{}\n\
+             backupctl restore {name} {snapshot} {files_dir} --only assets\n{}\n\
              Compare, then copy back with `cp -a` or `rsync -a`, as a user who may set owners.",
             paths.join("\n")
         ));
@@ -55,8 +56,8 @@ fn import(db: &Database, file: &str) -> String {
         Engine::Postgres => format!(
             "Load it into a new, empty database, and look at it before you put it in the old \
              one's place:\n\
-             createdb -h {host} -p {port} -U {user} {name}_restored\n\
-             pg_restore -h {host} -p {port} -U {user} --dbname {name}_restored --no-owner \
+             createdb -h {host} -p {port} -U postgres --owner {user} {name}_restored\n\
+             pg_restore -h {host} -p {port} -U postgres --role {user} --dbname {name}_restored --no-owner \
              --exit-on-error {file}"
         ),
         Engine::Mysql | Engine::Mariadb => format!(

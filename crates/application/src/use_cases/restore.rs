@@ -81,6 +81,9 @@ impl<'a> Restore<'a> {
         let (storage, _) = (self.world.registries.storage)(self.project)?;
         let all = storage.snapshots(&self.ctx).await?;
         let chosen = self.choose(&all, options)?;
+        if options.decompress && options.only != Some(Only::Assets) {
+            self.check_identity(&chosen).await?;
+        }
         self.world.disk.ensure_dir(&options.target, true).await?;
 
         let mut outcome = RestoreOutcome::default();
@@ -98,7 +101,13 @@ impl<'a> Restore<'a> {
                 target: options.target.clone(),
                 include,
             };
-            let report = storage.restore(&request, &self.ctx).await?;
+            let restored = storage.restore(&request, &self.ctx).await;
+            let report = restored.map_err(|mut failure| {
+                let target = options.target.display();
+                failure.message =
+                    format!("{} (what is in {target} is incomplete)", failure.message);
+                failure
+            })?;
             info!(snapshot = %snapshot.id, files = report.files, "restored");
             outcome.snapshots.push(snapshot.id.clone());
             outcome.files += report.files;
@@ -108,6 +117,25 @@ impl<'a> Restore<'a> {
             }
         }
         Ok(outcome)
+    }
+
+    /// What decrypts is looked for before anything is fetched: that may take a night.
+    async fn check_identity(&self, chosen: &[&Snapshot]) -> Result<(), Failure> {
+        let paths = chosen.iter().flat_map(|s| &s.paths).filter(|p| self.is_dump(p));
+        for ext in paths.filter_map(|p| p.extension()) {
+            let kind = [EncryptionType::Age, EncryptionType::Gpg]
+                .into_iter()
+                .find(|k| ext == k.extension());
+            let Some(kind) = kind else { continue };
+            match self.project.encryption.as_ref().filter(|e| e.kind == kind) {
+                Some(e) if kind == EncryptionType::Gpg || e.identity_file.is_some() => {
+                    let encryptors = &self.world.registries.encryptors;
+                    encryptors.make(kind, self.project, e)?.check_keys().await?;
+                }
+                _ => return Err(no_identity(kind)),
+            }
+        }
+        Ok(())
     }
 
     async fn check_target(&self, options: &RestoreOptions) -> Result<(), Failure> {
@@ -268,18 +296,7 @@ impl<'a> Restore<'a> {
                 Some(encryption) if encryption.kind == kind => {
                     self.world.registries.encryptors.make(kind, self.project, encryption)?
                 }
-                _ => {
-                    return Err(Failure::new(
-                        ErrorCode::EncryptionKeyMissing,
-                        format!(
-                            "{} is encrypted, and the project has no {ext} settings",
-                            file.display()
-                        ),
-                    )
-                    .with_remedy(
-                        "set `encryption.type` and `encryption.identity_file` of the project",
-                    ));
-                }
+                _ => return Err(no_identity(kind)),
             };
             let plain = file.with_extension("");
             encryptor.decrypt(&file, &plain, &self.ctx).await?;
@@ -293,6 +310,20 @@ impl<'a> Restore<'a> {
         }
         Ok(file)
     }
+}
+
+fn no_identity(kind: EncryptionType) -> Failure {
+    let name = kind.extension();
+    Failure::new(
+        ErrorCode::EncryptionKeyMissing,
+        format!(
+            "the dump is encrypted with {name}, and the project names nothing to decrypt it by"
+        ),
+    )
+    .with_remedy(
+        "set `encryption.type` and `encryption.identity_file` of the project, or restore without \
+         --decompress and decrypt by hand",
+    )
 }
 
 fn kind(snapshot: &Snapshot) -> Option<Tag> {

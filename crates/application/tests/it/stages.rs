@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use backupctl_application::context::Interrupt;
 use backupctl_application::use_cases::{RunBackup, RunOutcome};
+use backupctl_domain::manifest::Completeness;
+use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::{
     AssetRecord, AssetState, ErrorCode, Failure, RunStatus, Stage, StageOutcome,
 };
@@ -201,18 +203,46 @@ async fn a_missing_asset_is_told_and_the_rest_is_stored() {
 }
 
 #[tokio::test]
-async fn an_asset_that_became_empty_is_told() {
+async fn an_asset_that_became_empty_is_told_and_nothing_old_goes_on_that_day() {
     let bench = TestBench::new();
-    let shop = project("shop").assets(["/srv/volume"]).build();
+    let keep = KeepPolicy { last: 1, ..KeepPolicy::default() };
+    let shop = project("shop").assets(["/srv/volume"]).retention(7, keep).build();
     run(&bench, &shop).await;
     bench.clock.advance(Duration::from_hours(24));
     bench.disk.set_empty_dir("/srv/volume");
     let done = run(&bench, &shop).await;
     assert_eq!(done.status, RunStatus::Success);
     assert!(done.warnings[0].contains("/srv/volume"), "{:?}", done.warnings);
+    assert_eq!(bench.journal.count("prune"), 1, "only the first run pruned");
+    assert_eq!(bench.repository.all().len(), 2, "the good copy stays");
+
     bench.clock.advance(Duration::from_hours(24));
     let again = run(&bench, &shop).await;
-    assert!(again.warnings.is_empty(), "told once, when it changed");
+    assert!(again.warnings[0].contains("/srv/volume"), "told as long as it lasts");
+    assert_eq!(bench.journal.count("prune"), 2);
+}
+
+#[tokio::test]
+async fn a_database_that_lost_its_tables_does_not_replace_the_good_copy() {
+    let bench = TestBench::new();
+    let shop = project("shop").build();
+    run(&bench, &shop).await;
+    bench.clock.advance(Duration::from_hours(24));
+    bench.dumper.set_content(b"header".to_vec());
+    bench.dumper.set_completeness(Completeness::NothingInDatabase);
+    let done = run(&bench, &shop).await;
+    assert_eq!(code(&done), Some(ErrorCode::DumpIncomplete));
+    assert_eq!(bench.repository.all().len(), 1);
+    assert_eq!(bench.journal.count("prune"), 1);
+}
+
+#[tokio::test]
+async fn a_dump_that_could_not_be_encrypted_does_not_stay_plain() {
+    let bench = TestBench::new();
+    bench.encryptor.fail_always("encrypt", failure(ErrorCode::EncryptionKeyMissing));
+    let done = run(&bench, &project("shop").age("age1fake").build()).await;
+    assert_eq!(code(&done), Some(ErrorCode::EncryptionKeyMissing));
+    assert_eq!(std::fs::read_dir(bench.base_dir().join("shop")).unwrap().count(), 0);
 }
 
 #[tokio::test]

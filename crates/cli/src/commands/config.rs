@@ -1,9 +1,13 @@
 //! `backupctl config`: check, show and document the configuration.
 
-use backupctl_adapters::application::ports::ConfigLoader;
+use std::sync::Arc;
+
+use backupctl_adapters::application::ports::{Clock, ConfigLoader};
 use backupctl_adapters::application::use_cases::run_all;
 use backupctl_adapters::config;
+use backupctl_adapters::defaults;
 use backupctl_adapters::domain::project::unknown_project;
+use backupctl_adapters::local::SystemClock;
 use serde_json::json;
 
 use crate::args::{ConfigCommand, Global};
@@ -24,7 +28,13 @@ pub(crate) async fn run(global: &Global, out: Out, command: ConfigCommand) -> Co
 }
 
 async fn validate(global: &Global, out: &Out) -> CommandResult {
-    let loaded = wire::config(global).load().await?;
+    let mut loaded = wire::config(global).load().await?;
+    if let Ok(settings) = &loaded.global {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let identity = defaults::identity();
+        let registries = defaults::registries(&settings.base_dir, &identity, &clock);
+        wire::refuse_unsupported(&mut loaded, &registries);
+    }
     let issues = loaded.issues();
     let code = if issues.is_empty() { status::SUCCESS } else { status::USAGE };
     if out.is_json() {

@@ -3,7 +3,7 @@
 use backupctl_adapters::application::use_cases::{
     Only, Restore, RestoreOptions, guide::import_guide,
 };
-use backupctl_adapters::domain::{ByteSize, ErrorCode, SnapshotId};
+use backupctl_adapters::domain::{ByteSize, ErrorCode, Failure, SnapshotId};
 use serde_json::json;
 
 use crate::args::{Global, OnlyArg, RestoreArgs};
@@ -11,14 +11,28 @@ use crate::exit::{CommandError, CommandResult, status};
 use crate::render::{GOOD, Out};
 use crate::wire::App;
 
+/// Less of a snapshot's id would match by chance, and nothing at all any snapshot.
+const SHORTEST_ID: usize = 4;
+
 /// Runs the command.
 pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> CommandResult {
     let app = App::start(global, out).await?;
-    let project = app.project(&args.project).await?;
+    if args.snapshot != "latest" && args.snapshot.len() < SHORTEST_ID {
+        return Err(Failure::new(
+            ErrorCode::SnapshotNotFound,
+            format!("{:?} is too short for a snapshot's id", args.snapshot),
+        )
+        .with_remedy(format!(
+            "name at least {SHORTEST_ID} characters of an id of `backupctl snapshots {}`, or `latest`",
+            args.project
+        ))
+        .into());
+    }
+    let project = app.project_to_read(&args.project).await?;
     let out = &app.out;
     if args.guide {
         let target = std::path::absolute(&args.target).unwrap_or(args.target);
-        let guide = import_guide(&project, &target);
+        let guide = import_guide(&project, &args.snapshot, &target);
         if out.is_json() {
             out.json(&json!({"project": project.name, "guide": guide}));
         } else {
@@ -74,8 +88,9 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
     }
     if project.database.is_some() && !out.is_quiet() {
         out.note(format!(
-            "  how to import it: backupctl restore {} latest {} --guide",
+            "  how to import it: backupctl restore {} {} {} --guide",
             project.name,
+            args.snapshot,
             options.target.display()
         ));
     }

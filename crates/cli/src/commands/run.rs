@@ -110,6 +110,12 @@ fn exit_status(app: &App, run: &BackupRun) -> u8 {
 
 /// How the run ended, in a few lines on stdout.
 fn summary(out: &Out, run: &BackupRun) {
+    if out.is_quiet() && run.status == RunStatus::Success {
+        for warning in run.warnings.iter().cloned().chain(failed_behind(run)) {
+            out.warn(format!("{}: {warning}", run.project));
+        }
+        return;
+    }
     let took = human::duration(run.duration.unwrap_or_default());
     if run.status == RunStatus::Success {
         out.line(format!("{GOOD}backup of {} succeeded{GOOD:#} in {took}", run.project));
@@ -134,11 +140,8 @@ fn summary(out: &Out, run: &BackupRun) {
     for warning in &run.warnings {
         out.line(format!("  {WARN}warning{WARN:#}   {warning}"));
     }
-    // What fails behind the backup leaves it a success, and somebody should see to it all the same.
-    let failed = |s: &&StageRecord| !s.stage.is_critical() && s.outcome == StageOutcome::Failed;
-    for stage in run.stages.iter().filter(failed) {
-        let message = stage.message.as_deref().unwrap_or_default();
-        out.line(format!("  {WARN}warning{WARN:#}   {}: {message}", stage.stage));
+    for warning in failed_behind(run) {
+        out.line(format!("  {WARN}warning{WARN:#}   {warning}"));
     }
     if let Some(error) = &run.error {
         let stage = error.stage.map(|s| format!(" at {s}")).unwrap_or_default();
@@ -154,6 +157,13 @@ fn summary(out: &Out, run: &BackupRun) {
         );
         out.note(format!("  {DIM}record: backupctl logs --run {}{DIM:#}", run.run_id.short()));
     }
+}
+
+/// What failed behind the backup: it leaves the run a success, and somebody should see to it.
+fn failed_behind(run: &BackupRun) -> Vec<String> {
+    let failed = |s: &&StageRecord| !s.stage.is_critical() && s.outcome == StageOutcome::Failed;
+    let stages = run.stages.iter().filter(failed);
+    stages.map(|s| format!("{}: {}", s.stage, s.message.as_deref().unwrap_or_default())).collect()
 }
 
 async fn all(app: &App, args: &RunArgs) -> CommandResult {
@@ -213,6 +223,9 @@ fn tell_all(app: &App, outcome: &AllOutcome, stream: bool) {
     }
     let good = outcome.projects.iter().filter(|p| p.succeeded()).count();
     let of = outcome.projects.len();
+    if out.is_quiet() && good == of && of > 0 {
+        return;
+    }
     if of == 0 {
         let failure = Failure::new(
             ErrorCode::NothingToBackUp,

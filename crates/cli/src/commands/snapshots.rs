@@ -19,7 +19,7 @@ pub(crate) async fn run(
     last: Option<usize>,
 ) -> CommandResult {
     let app = App::start(global, out).await?;
-    let project = app.project(project).await?;
+    let project = app.project_to_read(project).await?;
     let snapshots = list_snapshots(&app.world, &project, last, &app.cancel).await?;
     let out = &app.out;
     if out.is_json() {

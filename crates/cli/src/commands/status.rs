@@ -4,7 +4,7 @@ use anstyle::Style;
 use backupctl_adapters::application::ports::RunQuery;
 use backupctl_adapters::application::use_cases::{ProjectStatus, Status};
 use backupctl_adapters::domain::freshness::Freshness;
-use backupctl_adapters::domain::{human, notice};
+use backupctl_adapters::domain::{RunStatus, human, notice};
 use jiff::tz::TimeZone;
 use serde_json::json;
 
@@ -42,12 +42,28 @@ async fn overview(app: &App) -> CommandResult {
         return Ok(status::SUCCESS);
     }
     let tz = &app.global.timezone;
-    let mut table = Table::new(&["PROJECT", "STATE", "LAST RUN", "AGE", "RESULT", "NEXT RUN", ""]);
+    let mut table = Table::new(&[
+        "PROJECT",
+        "STATE",
+        "LAST RUN",
+        "AGE",
+        "RESULT",
+        "LAST SUCCESS",
+        "NEXT RUN",
+        "REMARK",
+    ]);
     for p in &all {
         table.row(row(p, tz));
     }
     for line in table.lines() {
         out.line(line.trim_end());
+    }
+    match app.world.fallback.pending().await {
+        Ok(0) => {}
+        Ok(n) => {
+            out.warn(format!("{n} records or notices are not delivered yet: `backupctl recover`"));
+        }
+        Err(failure) => out.warn(failure.full_message()),
     }
     Ok(status::SUCCESS)
 }
@@ -60,7 +76,12 @@ fn row(p: &ProjectStatus, tz: &TimeZone) -> Vec<(String, Option<Style>)> {
             Some(stage) => format!("at {}", stage.with_number()),
             None => "starting".to_owned(),
         },
-        (None, Some(run)) => run.error.as_ref().map(|e| e.code.to_string()).unwrap_or_default(),
+        (None, Some(run)) => match (&run.error, run.warnings.len()) {
+            (Some(error), _) => error.code.to_string(),
+            (None, 0) => String::new(),
+            (None, 1) => "1 warning".to_owned(),
+            (None, n) => format!("{n} warnings"),
+        },
         (None, None) => String::new(),
     };
     vec![
@@ -69,6 +90,7 @@ fn row(p: &ProjectStatus, tz: &TimeZone) -> Vec<(String, Option<Style>)> {
         (p.last_run.as_ref().map_or_else(|| "never".into(), |r| time(r.started_at)), None),
         (p.age.map(human::age).unwrap_or_default(), None),
         p.last_run.as_ref().map_or((String::new(), None), |r| record::status(r.status)),
+        (p.last_success.as_ref().map_or_else(|| "never".into(), |r| time(r.started_at)), None),
         (p.next_run.map_or_else(|| "—".into(), time), None),
         (remark, Some(DIM)),
     ]
@@ -79,12 +101,22 @@ fn state(p: &ProjectStatus) -> (&'static str, Style) {
     if p.running.is_some() {
         return ("running", WARN);
     }
+    // A fresh enough backup of yesterday does not make today's failure green.
+    match p.last_run.as_ref().map(|r| r.status) {
+        Some(RunStatus::Failed) if p.freshness.is_some_and(|f| !off(f)) => return ("failing", BAD),
+        Some(RunStatus::Started) => return ("interrupted", BAD),
+        _ => {}
+    }
     match &p.freshness {
         None => ("invalid", BAD),
         Some(f @ Freshness::Fresh { .. }) => (f.in_words(), GOOD),
         Some(f @ Freshness::Overdue { .. }) => (f.in_words(), BAD),
         Some(f) => (f.in_words(), WARN),
     }
+}
+
+const fn off(freshness: Freshness) -> bool {
+    matches!(freshness, Freshness::Disabled | Freshness::Paused)
 }
 
 fn to_json(p: &ProjectStatus) -> serde_json::Value {

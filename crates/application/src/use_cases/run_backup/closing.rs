@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backupctl_domain::{
-    ErrorCode, Failure, Notice, RunError, RunStatus, Stage, StageOutcome, StageRecord, plan,
+    Failure, Notice, RunError, RunStatus, Stage, StageOutcome, StageRecord, plan,
 };
 use tracing::{info, warn};
 
@@ -23,7 +23,7 @@ impl Shared {
     pub(super) async fn close(self: Arc<Self>, error: Option<RunError>) {
         if let Some(error) = &error {
             self.skip_unreached(error);
-            self.settle_files(error.code).await;
+            self.settle_files(error).await;
         }
         self.finally_hook(error.as_ref()).await;
 
@@ -86,9 +86,13 @@ impl Shared {
         }
     }
 
-    /// What a failed run leaves on disk: no partial, and no dump that was proven bad.
-    async fn settle_files(&self, code: ErrorCode) {
-        self.discard_condemned_dump(code).await;
+    /// What a failed run leaves on disk: no partial, no dump that was proven bad, and no plain one
+    /// where an encrypted one was asked for.
+    async fn settle_files(&self, error: &RunError) {
+        self.discard_condemned_dump(error.code).await;
+        if error.stage == Some(Stage::Encrypt) {
+            self.discard_plain_dump().await;
+        }
         let project = &self.project.name;
         if let Err(failure) = self.world.cleanup.remove_partials(project, &[self.run_id]).await {
             warn!(run.id = %self.run_id, "partial files may be left: {}", failure.full_message());

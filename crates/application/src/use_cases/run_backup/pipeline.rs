@@ -62,6 +62,8 @@ pub(super) struct Active {
     pub(super) hooks_begun: bool,
     /// Whether step 10 reached the audit.
     pub(super) audited: bool,
+    /// Asset paths that held files at the last backup and do not now.
+    pub(super) assets_lost: Vec<String>,
 }
 
 /// One snapshot on its way.
@@ -82,6 +84,7 @@ impl Active {
             parts: None,
             hooks_begun: false,
             audited: false,
+            assets_lost: Vec::new(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use backupctl_domain::manifest::Completeness;
 use backupctl_domain::plan::{self, Space};
 use backupctl_domain::sync::{SyncPart, sync_parts};
 use backupctl_domain::{
@@ -98,10 +99,12 @@ impl Shared {
         let dir = settings.project_dir(&self.project.name);
         self.world.disk.ensure_dir(&dir, false).await?;
         let disk = self.world.disk.file_system(&dir).await?;
-        let previous = self.with(|a| {
+        let last = self.with(|a| {
             let last = a.history.iter().find(|r| r.status == RunStatus::Success);
-            last.and_then(|r| r.dump.as_ref()).map(|d| d.bytes)
+            last.and_then(|r| r.dump.clone())
         });
+        let (previous, before) =
+            (last.as_ref().map(|d| d.bytes), last.as_ref().map(|d| d.raw_bytes));
         let expected = previous.map(|p| plan::expected_dump(p, self.project.encryption.is_some()));
         let space = Space {
             free: disk.free_bytes,
@@ -134,7 +137,9 @@ impl Shared {
             a.dump = Some(dumped.path.clone());
             a.run.dump = Some(dumped.info.clone());
         });
-        for warning in &dumped.warnings {
+        let empty = dumped.completeness == Completeness::NothingInDatabase;
+        let shrunk = before.and_then(|b| plan::judge_shrinking(b, dumped.info.raw_bytes, empty));
+        for warning in dumped.warnings.iter().chain(&shrunk.transpose()?) {
             self.warn_people(warning).await;
         }
         Ok(Some(message))
@@ -167,6 +172,19 @@ impl Shared {
         let Some(path) = self.with(|a| a.dump.take()) else { return };
         if let Err(failure) = self.world.cleanup.remove_file(&path).await {
             warn!(run.id = %self.run_id, "the bad dump stays: {}", failure.full_message());
+        }
+    }
+
+    /// Removes a plain dump that could not be encrypted.
+    pub(super) async fn discard_plain_dump(&self) {
+        let Some(path) = self.with(|a| a.dump.take()) else { return };
+        match self.world.cleanup.remove_file(&path).await {
+            Ok(()) => self.with(|a| a.run.dump = None),
+            Err(failure) => self.note_warning(&format!(
+                "the unencrypted dump {} stays: {}",
+                path.display(),
+                failure.message
+            )),
         }
     }
 
@@ -326,9 +344,9 @@ impl Shared {
     /// The asset paths that are there; the others, and suspiciously empty ones, are told.
     async fn existing_assets(&self) -> Vec<PathBuf> {
         let mut existing = Vec::new();
-        let before = self.with(|a| {
-            let last = a.history.iter().find(|r| r.status == RunStatus::Success);
-            last.map(|r| r.assets.clone()).unwrap_or_default()
+        let before: Vec<Vec<AssetRecord>> = self.with(|a| {
+            let good = a.history.iter().filter(|r| r.status == RunStatus::Success);
+            good.map(|r| r.assets.clone()).collect()
         });
         for path in &self.project.assets.paths {
             let shown = path.to_string_lossy().into_owned();
@@ -338,16 +356,21 @@ impl Shared {
                 Some(false) => AssetState::Present,
             };
             self.with(|a| a.run.assets.push(AssetRecord { path: shown.clone(), state }));
+            let present = |assets: &Vec<AssetRecord>| {
+                assets.iter().any(|a| a.path == shown && a.state == AssetState::Present)
+            };
+            // What was there at the last backup and is not now may be an unmounted disk: nothing old
+            // is removed on that account today.
+            if state != AssetState::Present && before.first().is_some_and(present) {
+                self.with(|a| a.assets_lost.push(shown.clone()));
+            }
             if state == AssetState::Missing {
                 self.warn_people(&format!("Asset path not found: {shown}")).await;
                 continue;
             }
-            let had_files =
-                before.iter().any(|a| a.path == shown && a.state == AssetState::Present);
-            if state == AssetState::Empty && had_files {
+            if state == AssetState::Empty && before.iter().any(present) {
                 self.warn_people(&format!(
-                    "Asset path is empty and was not at the last backup: {shown} (is its disk \
-                     mounted?)"
+                    "Asset path is empty and has had files: {shown} (is its disk mounted?)"
                 ))
                 .await;
             }
@@ -357,6 +380,12 @@ impl Shared {
     }
 
     pub(super) async fn prune(&self) -> Result<Option<String>, Failure> {
+        let lost = self.with(|a| a.assets_lost.join(", "));
+        if !lost.is_empty() {
+            let message = format!("nothing removed: {lost} was there at the last backup");
+            self.note_warning(&format!("old snapshots are kept this time: {lost} has vanished"));
+            return Ok(Some(message));
+        }
         let (storage, _) = (self.world.registries.storage)(&self.project)?;
         let ctx = self.context(Stage::Prune);
         let keep = &self.project.retention.keep;
