@@ -7,7 +7,7 @@ pub fn starter_config(project: &str) -> String {
 # docs/reference/configuration.md, or by an editor with the output of `backupctl config schema`.
 projects:
   - name: {project}
-    cron: "@daily"                        # for `backupctl serve`; five fields work as well
+    # cron: "0 2 * * *"                   # when you run it: `backupctl status` then tells if it is overdue
     database:
       type: sqlite
       path: ./app.sqlite                  # your database; relative paths count from this file
@@ -24,6 +24,7 @@ projects:
       # password: the one in .env (RESTIC_PASSWORD) unless it is given here
     retention:
       local_days: 7
+      keep_last: 3                        # or a second run of a day would replace the first
       keep_daily: 7
       keep_weekly: 4
       keep_monthly: 6

@@ -67,7 +67,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Cron,
         env: &["DAILY_SUMMARY_CRON"],
         default: Fixed("0 8 * * *"),
-        meaning: "when the daily summary goes out",
+        meaning: "when the daemon, which this version does not have yet, sends the daily summary",
     },
     Key {
         path: "gpg_keys_dir",
@@ -75,7 +75,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Path,
         env: &["GPG_KEYS_DIR"],
         default: None,
-        meaning: "a folder of GPG keys that are imported at start",
+        meaning: "a folder of GPG keys that recovery imports",
     },
     Key {
         path: "uptime_kuma_base_url",
@@ -91,7 +91,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Listen,
         env: &["APP_PORT"],
         default: Fixed("127.0.0.1:3100"),
-        meaning: "where `backupctl serve` listens; `APP_PORT` gives the port on `127.0.0.1`",
+        meaning: "where the daemon listens, which this version does not have yet; `APP_PORT` gives the port on `127.0.0.1`",
     },
     Key {
         path: "http.token",
@@ -195,7 +195,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Cron,
         env: &[],
         default: None,
-        meaning: "when it runs by itself: five fields, or `@daily` and the like",
+        meaning: "when it is to run: five fields, or `@daily` and the like; `status` shows the next time and whether a backup is overdue",
     },
     Key {
         path: "schedule.timezone",
@@ -211,7 +211,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Flag,
         env: &[],
         default: Fixed("true"),
-        meaning: "whether a missed run is made up for",
+        meaning: "whether the daemon, which this version does not have yet, makes up for a missed run",
     },
     Key {
         path: "schedule.grace",

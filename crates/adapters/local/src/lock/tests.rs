@@ -22,7 +22,11 @@ fn lock_in(work: &Path) -> FileLock {
 }
 
 fn us() -> LockHolder {
-    LockHolder { pid: Some(std::process::id()), started: Some(at("2026-03-18T00:00:05Z")), recovering: false }
+    LockHolder {
+        pid: Some(std::process::id()),
+        started: Some(at("2026-03-18T00:00:05Z")),
+        recovering: false,
+    }
 }
 
 async fn locked(lock: &FileLock, project: &str) -> Box<dyn LockGuard> {
