@@ -1,0 +1,22 @@
+//! The built program from outside: started as a user would, on real programs, judged by exit status,
+//! output, files, records and what the receivers got. One binary, since each costs a link.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests end the test where the world is not as it must be"
+)]
+
+mod commands;
+mod configuration;
+mod dry_run;
+mod failures;
+mod full_run;
+mod kills;
+mod outages;
+mod overlap;
+mod restore;
+mod signals;
+mod snapshots;
+mod support;
