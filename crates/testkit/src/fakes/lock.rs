@@ -35,7 +35,14 @@ injectable!(FakeLock);
 impl FakeLock {
     /// A lock that everybody finds free.
     pub fn new(journal: &Arc<Journal>) -> Self {
-        let operations = &["acquire", "acquire_to_recover", "acquire_or_queue", "state", "clear_stale", "release"];
+        let operations = &[
+            "acquire",
+            "acquire_to_recover",
+            "acquire_or_queue",
+            "state",
+            "clear_stale",
+            "release",
+        ];
         Self {
             core: Arc::new(Core::new(journal, operations)),
             shared: Arc::new(Shared { entries: Mutex::default(), changes: watch::Sender::new(0) }),
