@@ -11,7 +11,7 @@ projects:
     database:
       type: sqlite
       path: ./app.sqlite                  # your database; relative paths count from this file
-      # type: postgres                    # or: mysql, mariadb, mongodb, redis
+      # type: postgres                    # more in docs/reference/configuration.md
       # host: localhost
       # name: app
       # user: backup

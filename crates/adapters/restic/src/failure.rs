@@ -332,7 +332,7 @@ impl Said<'_> {
                 (
                     format!("repository {location}"),
                     format!(
-                        "free space at {location}, or keep less: retention.keep_*, then `backupctl prune`"
+                        "free space at {location}, or keep less (retention.keep_*), which the next run applies"
                     ),
                 )
             };

@@ -39,7 +39,7 @@ pub(super) const FILE_TOO_LARGE: Explanation = Explanation {
     ],
     remedy: "reformat the disk, which erases it (`parted DEV mklabel gpt mkpart backup ext4 1MiB \
              100%`, then `mkfs.ext4` on the new partition; exFAT for sharing with other systems), \
-             or set `archive.split_size: 3GiB`",
+             or use another disk",
 };
 
 pub(super) const NOT_MOUNTED: Explanation = Explanation {
