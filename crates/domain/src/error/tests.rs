@@ -130,7 +130,7 @@ fn the_ways_out_that_people_look_for_are_named() {
     };
     named(
         ErrorCode::FsFileTooLarge,
-        &["FAT32", "4 GiB - 1", "4294967295", "parted", "mkfs.ext4", "exFAT", "archive.split_size"],
+        &["FAT32", "4 GiB - 1", "4294967295", "parted", "mkfs.ext4", "exFAT"],
     );
     named(ErrorCode::RepoNotInitialized, &["backupctl init", "restic.auto_init: true"]);
     named(ErrorCode::RepoLocked, &["backupctl recover", "restic unlock", "stale locks only"]);
