@@ -5,6 +5,7 @@
 //! skips itself proves nothing.
 
 mod child;
+mod gpg;
 mod http;
 mod postgres;
 mod restic;
@@ -12,6 +13,7 @@ mod smtp;
 mod sshd;
 mod template;
 
+pub use gpg::GpgHome;
 pub use http::{HttpReceiver, Reply, Request};
 pub use postgres::Postgres;
 pub use restic::Repository;
