@@ -48,12 +48,15 @@ const fn need(
 }
 
 /// The one table of what is needed from the system.
-const NEEDS: [Need; 13] = [
+const NEEDS: [Need; 16] = [
     need("cc", "gcc", Purpose::Demo, "links the programs; compiles SQLite, zstd and ring"),
     need("/usr/include/stdio.h", "libc6-dev", Purpose::Demo, "C headers for the same"),
+    need("/usr/include/gpgme.h", "libgpgme-dev", Purpose::Demo, "GnuPG's library, for gpg keys"),
+    need("pkg-config", "pkg-config", Purpose::Demo, "finds that library"),
     need("restic", "restic", Purpose::Demo, "stores the snapshots"),
     need("sqlite3", "sqlite3", Purpose::Demo, "makes and compares sample databases"),
     need("zstd", "zstd", Purpose::Test, "reads our files with the standard tool; bench"),
+    need("gpg", "gnupg", Purpose::Test, "encrypts with gpg; makes keys for tests"),
     need("age", "age", Purpose::Test, "reads our files with the standard tool; bench"),
     need("age-keygen", "age", Purpose::Test, "makes keys for tests"),
     need("ssh", "openssh-client", Purpose::Test, "reaches sftp repositories"),

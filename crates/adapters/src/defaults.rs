@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backupctl_application::ports::{
-    Clock, Disk, DumpEncryptor, GlobalSettings, RemoteStorage, RepositoryAdmin,
+    Clock, Disk, DumpEncryptor, GlobalSettings, KeyManager, RemoteStorage, RepositoryAdmin,
 };
 use backupctl_application::registry::{
     DumperRegistry, EncryptorRegistry, MonitorRegistry, NotifierRegistry, Registries,
@@ -84,17 +84,34 @@ pub fn audit(global: &GlobalSettings) -> Result<SqlAudit, Failure> {
 pub fn registries(base_dir: &Path, identity: &Identity, clock: &Arc<dyn Clock>) -> Registries {
     Registries {
         dumpers: dumpers(base_dir),
-        encryptors: EncryptorRegistry::new("encryption.type").with(
-            EncryptionType::Age,
-            |_, encryption| {
-                let encryptor: Arc<dyn DumpEncryptor> = AgeEncryptor::new(encryption)?;
-                Ok(encryptor)
-            },
-        ),
+        encryptors: encryptors(),
         notifiers: notifiers(clock),
         monitors: monitors(),
         storage: storage(base_dir, identity),
     }
+}
+
+/// The keyring of the user that runs this, for keys to import; `None` where this build has no gpg.
+pub fn keyring() -> Option<Arc<dyn KeyManager>> {
+    #[cfg(feature = "gpg")]
+    let keyring: Option<Arc<dyn KeyManager>> = Some(crate::gpg::GpgKeyring::new(None));
+    #[cfg(not(feature = "gpg"))]
+    let keyring = None;
+    keyring
+}
+
+fn encryptors() -> EncryptorRegistry {
+    let registry =
+        EncryptorRegistry::new("encryption.type").with(EncryptionType::Age, |_, encryption| {
+            let encryptor: Arc<dyn DumpEncryptor> = AgeEncryptor::new(encryption)?;
+            Ok(encryptor)
+        });
+    #[cfg(feature = "gpg")]
+    let registry = registry.with(EncryptionType::Gpg, |_, encryption| {
+        let encryptor: Arc<dyn DumpEncryptor> = crate::gpg::GpgEncryptor::new(encryption, None)?;
+        Ok(encryptor)
+    });
+    registry
 }
 
 fn dumpers(base_dir: &Path) -> DumperRegistry {

@@ -21,6 +21,8 @@ pub use backupctl_adapter_audit_sql as audit_sql;
 pub use backupctl_adapter_config as config;
 #[cfg(feature = "dump")]
 pub use backupctl_adapter_dump as dump;
+#[cfg(feature = "gpg")]
+pub use backupctl_adapter_gpg as gpg;
 pub use backupctl_adapter_local as local;
 #[cfg(feature = "notify")]
 pub use backupctl_adapter_notify as notify;
