@@ -22,9 +22,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     arg_required_else_help = true,
     after_help = "Exit status: 0 success, 1 failure, 2 backup already in progress, 3 configuration \
                   or usage, 4 something is unreachable, 5 partial success (run --all), 130/143 \
-                  interrupted.\n\nFirst steps:\n  backupctl init              write a starter \
+                  interrupted.\n\nFirst steps:\n  backupctl init                 write a starter \
                   configuration\n  backupctl run NAME --dry-run   check everything, touch \
-                  nothing\n  backupctl run NAME          back up"
+                  nothing\n  backupctl run NAME             back up"
 )]
 pub(crate) struct Cli {
     /// Options of every command.
@@ -238,6 +238,15 @@ pub(crate) enum ConfigCommand {
     Show {
         /// The project
         project: String,
+    },
+    /// Import the public keys of a file into the GnuPG keyring of this user
+    #[command(
+        name = "import-gpg-key",
+        after_help = "Example:\n  backupctl config import-gpg-key backup.asc"
+    )]
+    ImportGpgKey {
+        /// The file, armored or binary
+        file: PathBuf,
     },
     /// Print the JSON Schema of the configuration file
     #[command(after_help = "Example:\n  backupctl config schema > backupctl.schema.json")]

@@ -121,7 +121,8 @@ impl App {
     /// Recovery, as it goes before every run.
     pub(crate) fn recover(&self) -> RecoverStartup {
         let config: Arc<dyn ConfigLoader> = self.config.clone();
-        RecoverStartup::new(Arc::clone(&self.world), config, None)
+        let keys = defaults::keyring().zip(self.global.gpg_keys_dir.clone());
+        RecoverStartup::new(Arc::clone(&self.world), config, keys)
     }
 
     /// The exit status of a command that was told to stop; `otherwise` if it was not.

@@ -1,5 +1,6 @@
 //! `backupctl config`: check, show and document the configuration.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use backupctl_adapters::application::ports::{Clock, ConfigLoader};
@@ -7,6 +8,7 @@ use backupctl_adapters::application::use_cases::run_all;
 use backupctl_adapters::config;
 use backupctl_adapters::defaults;
 use backupctl_adapters::domain::project::unknown_project;
+use backupctl_adapters::domain::{ErrorCode, Failure};
 use backupctl_adapters::local::SystemClock;
 use serde_json::json;
 
@@ -20,11 +22,28 @@ pub(crate) async fn run(global: &Global, out: Out, command: ConfigCommand) -> Co
     match command {
         ConfigCommand::Validate => validate(global, &out).await,
         ConfigCommand::Show { project } => show(global, &out, &project).await,
+        ConfigCommand::ImportGpgKey { file } => import_gpg_key(&out, &file).await,
         ConfigCommand::Schema => {
             out.json(&config::schema());
             Ok(status::SUCCESS)
         }
     }
+}
+
+async fn import_gpg_key(out: &Out, file: &Path) -> CommandResult {
+    let keyring = defaults::keyring().ok_or_else(|| {
+        Failure::new(ErrorCode::InvalidConfig, "this build has no gpg")
+            .with_remedy("build with the feature `gpg`, or run `gpg --import` yourself")
+    })?;
+    let fingerprints = keyring.import_file(file).await?;
+    if out.is_json() {
+        out.json(&json!({"fingerprints": fingerprints}));
+    } else {
+        for fingerprint in &fingerprints {
+            out.line(format!("{GOOD}imported{GOOD:#} {fingerprint}"));
+        }
+    }
+    Ok(status::SUCCESS)
 }
 
 async fn validate(global: &Global, out: &Out) -> CommandResult {

@@ -49,6 +49,9 @@ pub(crate) fn tell(out: &Out, report: &RecoverReport, also_nothing: bool) {
     for project in &report.repositories_unlocked {
         out.note(format!("recovered: stale lock in the repository of {project} removed"));
     }
+    for fingerprint in &report.keys_imported {
+        out.note(format!("imported the key {fingerprint}"));
+    }
     if report.delivered > 0 {
         out.note(format!("recovered: {} kept entries delivered", report.delivered));
     }
@@ -77,6 +80,7 @@ fn to_json(report: &RecoverReport) -> serde_json::Value {
         "partials_removed": report.partials,
         "stale_locks_removed": report.stale_locks,
         "repositories_unlocked": report.repositories_unlocked,
+        "keys_imported": report.keys_imported,
         "delivered": report.delivered,
         "remaining": report.remaining,
         "rejected": report.rejected,

@@ -202,36 +202,3 @@ async fn a_url_of_another_kind_is_refused_without_showing_it() {
         assert!(!failure.message.contains("secretpw"), "{failure}");
     }
 }
-
-/// By hand: `cargo test --release -p backupctl-adapter-audit-sql -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "measures, proves nothing"]
-async fn ten_thousand_records() {
-    let dir = TempDir::new().unwrap();
-    let url = sqlite_url(dir.path());
-    let log = open(&url, &HeldClock::new());
-    let begin = std::time::Instant::now();
-    for n in 0..10_000 {
-        let project = format!("project-{}", n % 10);
-        log.finish_run(&finished_run(&project, n, RunStatus::Success)).await.unwrap();
-    }
-    println!("10,000 writes: {:?}", begin.elapsed());
-    drop(log);
-    for _ in 0..3 {
-        let log = open(&url, &HeldClock::new());
-        let begin = std::time::Instant::now();
-        let latest = log.latest_runs().await.unwrap();
-        println!("open and latest of {}: {:?}", latest.len(), begin.elapsed());
-        let begin = std::time::Instant::now();
-        log.latest_runs().await.unwrap();
-        println!("latest again: {:?}", begin.elapsed());
-        let begin = std::time::Instant::now();
-        let status = Some(RunStatus::Started);
-        log.find_runs(&RunQuery { status, ..RunQuery::default() }).await.unwrap();
-        println!("the unfinished: {:?}", begin.elapsed());
-        let begin = std::time::Instant::now();
-        let id_prefix = Some("abcdef".to_owned());
-        log.find_runs(&RunQuery { id_prefix, ..RunQuery::default() }).await.unwrap();
-        println!("by id: {:?}", begin.elapsed());
-    }
-}
