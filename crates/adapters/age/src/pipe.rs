@@ -6,6 +6,8 @@ use std::mem;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
+use backupctl_adapter_process::Syncer;
+
 /// Bytes that change hands at once.
 pub(crate) const BUFFER: usize = 1 << 20;
 
@@ -79,15 +81,18 @@ fn write(
 ) -> io::Result<Written> {
     let mut hasher = hash.then(blake3::Hasher::new);
     let mut bytes = 0;
+    let mut syncer = Syncer::default();
     for mut buffer in to_write {
         if let Some(hasher) = &mut hasher {
             hasher.update(&buffer);
         }
         file.write_all(&buffer)?;
         bytes += buffer.len() as u64;
+        syncer.written(file, bytes)?;
         buffer.clear();
         // Nobody takes it back once the last buffer is on its way.
         let _ = written.send(buffer);
     }
+    syncer.finish()?;
     Ok(Written { bytes, hash: hasher.map(|h| h.finalize()) })
 }

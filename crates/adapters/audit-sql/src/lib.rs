@@ -155,7 +155,8 @@ impl AuditLog for SqlAudit {
             .to_owned();
         self.call(true, (), async move |db| {
             let insert = Entity::insert(row).on_conflict(unless_ended);
-            insert.exec_without_returning(&db).await.map(drop)
+            insert.exec_without_returning(&db).await?;
+            store::checkpoint(&db).await
         })
         .await
     }
@@ -179,7 +180,8 @@ impl AuditLog for SqlAudit {
         let row = record::to_row(run)?.into_active_model();
         self.call(true, (), async move |db| {
             let insert = Entity::insert(row).on_conflict(overwrite());
-            insert.exec_without_returning(&db).await.map(drop)
+            insert.exec_without_returning(&db).await?;
+            store::checkpoint(&db).await
         })
         .await
     }

@@ -87,6 +87,17 @@ impl From<DbErr> for OpenError {
     }
 }
 
+/// Brings what was committed to the disk itself, and into the database file. PostgreSQL does so at
+/// commit.
+pub(crate) async fn checkpoint(db: &DatabaseConnection) -> Result<(), DbErr> {
+    if db.get_database_backend() == DbBackend::Sqlite {
+        // Passive: it waits for nobody. The log is synced first, so also what a reader keeps from
+        // being copied into the database file is on the disk then.
+        db.execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await?;
+    }
+    Ok(())
+}
+
 impl Target {
     /// Reads the URL. Its text is in no error: it may hold a password.
     pub(crate) fn parse(url: &str) -> Result<Self, Failure> {
@@ -104,12 +115,13 @@ impl Target {
             if in_memory || path.file_name().is_none() {
                 return Err(wrong("names no file"));
             }
-            // A finished run must outlive a power cut: in WAL mode NORMAL does not flush at commit,
-            // FULL flushes the log once. A run commits a dozen times, so that costs little.
+            // In WAL mode NORMAL does not flush at commit: a power cut may lose the last commits,
+            // never the database. That is enough for a run's progress, a dozen commits; what must
+            // outlive a power cut, its beginning and end, is flushed by `checkpoint`.
             let options = options
                 .create_if_missing(false)
                 .busy_timeout(PATIENCE)
-                .synchronous(SqliteSynchronous::Full)
+                .synchronous(SqliteSynchronous::Normal)
                 .disable_statement_logging();
             let shown = format!("sqlite://{}", path.display());
             let kind = Kind::Sqlite { path, options: Box::new(options) };

@@ -13,6 +13,7 @@ mod output;
 mod pipe;
 mod program;
 mod run;
+mod syncer;
 #[cfg(test)]
 mod tests;
 mod tool;
@@ -23,4 +24,5 @@ pub use error::{ProcessError, failure_from_io};
 pub use journal::{end_orphans, journal_in};
 pub use output::{Output, last_lines};
 pub use program::find_program;
+pub use syncer::Syncer;
 pub use tool::{EndSignal, Tool};

@@ -1,17 +1,10 @@
 //! The end of the pass: bytes are hashed, counted, held to their limit and written.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::thread::{Builder, JoinHandle};
 
-use backupctl_adapter_process::AtomicFile;
+use backupctl_adapter_process::{AtomicFile, Syncer};
 use backupctl_domain::human::ByteSize;
 use backupctl_domain::{ErrorCode, Failure};
-
-/// After so many bytes the disk is set to work, so that the sync at the end finds little left to do
-/// and a large dump does not fill the machine's memory with unwritten pages.
-const SYNC_EVERY: u64 = 16 << 20;
 
 /// A file being written, with the hash of what went into it.
 pub(crate) struct Sink {
@@ -19,8 +12,7 @@ pub(crate) struct Sink {
     hasher: blake3::Hasher,
     written: u64,
     limit: u64,
-    synced: u64,
-    syncer: Option<Syncer>,
+    syncer: Syncer,
 }
 
 impl Sink {
@@ -31,8 +23,7 @@ impl Sink {
             hasher: blake3::Hasher::new(),
             written: 0,
             limit: limit.unwrap_or(u64::MAX),
-            synced: 0,
-            syncer: None,
+            syncer: Syncer::default(),
         }
     }
 
@@ -59,57 +50,13 @@ impl Sink {
         self.file.handle().write_all(bytes)?;
         self.hasher.update(bytes);
         self.written = after;
-        if after - self.synced >= SYNC_EVERY {
-            self.synced = after;
-            let syncer = match self.syncer.take() {
-                Some(syncer) => syncer,
-                None => Syncer::start(self.file.handle().try_clone()?)?,
-            };
-            if !syncer.sync() {
-                return syncer.finish();
-            }
-            self.syncer = Some(syncer);
-        }
-        Ok(())
+        self.syncer.written(self.file.handle(), after)
     }
 
     /// The file, the bytes written, and their checksum. The file is not all synced yet.
-    pub(crate) fn finish(mut self) -> io::Result<(AtomicFile, u64, String)> {
-        if let Some(syncer) = self.syncer.take() {
-            syncer.finish()?;
-        }
+    pub(crate) fn finish(self) -> io::Result<(AtomicFile, u64, String)> {
+        self.syncer.finish()?;
         Ok((self.file, self.written, checksum_text(&self.hasher)))
-    }
-}
-
-/// A thread that syncs a file while it is still being written.
-struct Syncer {
-    wish: SyncSender<()>,
-    thread: JoinHandle<io::Result<()>>,
-}
-
-impl Syncer {
-    fn start(file: File) -> io::Result<Self> {
-        let (wish, wishes) = sync_channel(1);
-        let work = move || {
-            // The kernel tells each error once, to whoever syncs first: so it is kept.
-            for () in wishes {
-                file.sync_data()?;
-            }
-            Ok(())
-        };
-        Ok(Self { wish, thread: Builder::new().name("sync".to_owned()).spawn(work)? })
-    }
-
-    /// Asks for a sync; one that is asked for already covers this too. False if the thread has ended,
-    /// which it does early only with an error.
-    fn sync(&self) -> bool {
-        !matches!(self.wish.try_send(()), Err(TrySendError::Disconnected(())))
-    }
-
-    fn finish(self) -> io::Result<()> {
-        drop(self.wish);
-        self.thread.join().map_err(|_| io::Error::other("the syncing thread has panicked"))?
     }
 }
 
