@@ -69,7 +69,9 @@ impl Report {
     pub(crate) fn new(quick: bool) -> Result<Self> {
         let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let system = os.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="));
+        // The version alone: what a vendor adds to it says nothing to others.
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let kernel = kernel.split('-').next().unwrap_or_default();
         let mut tools = Vec::new();
         for (tool, arg) in [
             ("restic", "version"),
