@@ -129,8 +129,9 @@ impl World {
                 "password_file": self.password,
                 "cache_dir": self.cache,
             },
-            // One local dump is enough, and the disk is not the bench's alone.
-            "retention": { "local_days": 0, "keep_daily": 7, "keep_weekly": 4, "keep_monthly": 6 },
+            // One local dump is enough, and the disk is not the bench's alone. The repository keeps
+            // every run: all are of one day, and growth is measured against the one before.
+            "retention": { "local_days": 0, "keep_last": 1000 },
         });
         merge(&mut project, more);
         self.configure(name, &project)
