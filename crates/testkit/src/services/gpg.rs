@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::child::{Child, Program, find};
@@ -36,7 +37,9 @@ impl GpgHome {
             .args(["--homedir", &home.to_string_lossy()])
             .args(["--allow-loopback-pinentry", "--daemon", "sleep", "infinity"])
             .start(&home.join("agent.log"));
-        agent.wait_ready(|| socket.exists()).expect("gpg-agent starts");
+        // A bound socket that nobody listens at yet refuses; gpg then starts an agent of its own,
+        // which finds the name taken and fails.
+        agent.wait_ready(|| UnixStream::connect(&socket).is_ok()).expect("gpg-agent starts");
         Self { home, _agent: agent, _work: work }
     }
 
