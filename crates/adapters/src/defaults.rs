@@ -7,8 +7,8 @@ use backupctl_application::ports::{
     Clock, Disk, DumpEncryptor, GlobalSettings, KeyManager, RemoteStorage, RepositoryAdmin,
 };
 use backupctl_application::registry::{
-    DumperRegistry, EncryptorRegistry, MonitorRegistry, NotifierRegistry, Registries,
-    StorageFactory,
+    DumperRegistry, EncryptorRegistry, LoaderRegistry, MonitorRegistry, NotifierRegistry,
+    Registries, StorageFactory,
 };
 use backupctl_application::{Identity, Settings, World};
 use backupctl_domain::project::{Channel, Database, EncryptionType, Engine, Monitor};
@@ -84,6 +84,7 @@ pub fn audit(global: &GlobalSettings) -> Result<SqlAudit, Failure> {
 pub fn registries(base_dir: &Path, identity: &Identity, clock: &Arc<dyn Clock>) -> Registries {
     Registries {
         dumpers: dumpers(base_dir),
+        loaders: loaders(base_dir),
         encryptors: encryptors(),
         notifiers: notifiers(clock),
         monitors: monitors(),
@@ -123,6 +124,10 @@ fn dumpers(base_dir: &Path) -> DumperRegistry {
             Ok(Arc::new(PostgresDumper::new(database(project)?, runtime, Some(journal))))
         })
         .with(Engine::Sqlite, |project, ()| Ok(Arc::new(SqliteDumper::new(database(project)?))))
+}
+
+fn loaders(_base_dir: &Path) -> LoaderRegistry {
+    LoaderRegistry::new("database.type")
 }
 
 fn database(project: &Project) -> Result<&Database, Failure> {

@@ -15,6 +15,7 @@ mod files;
 mod heartbeat;
 mod hooks;
 mod keys;
+mod loader;
 mod lock;
 mod notifier;
 mod storage;
@@ -35,6 +36,7 @@ pub use files::{CleanupReport, LocalCleanup, UnpackedFile, Unpacker};
 pub use heartbeat::{Heartbeat, HeartbeatMonitor};
 pub use hooks::{HookCall, HookExecutor, HookKind, HookOutput};
 pub use keys::KeyManager;
+pub use loader::{DatabaseLoader, LoadReport, TargetState};
 pub use lock::{Acquired, BackupLock, LockGuard, LockHolder, LockState};
 pub use notifier::Notifier;
 pub use storage::{

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use backupctl_domain::project::{Channel, Encryption, EncryptionType, Engine, Monitor};
+use backupctl_domain::project::{Channel, Database, Encryption, EncryptionType, Engine, Monitor};
 use backupctl_domain::{ErrorCode, Failure, Project};
 
 use crate::ports::{
-    DatabaseDumper, DumpEncryptor, HeartbeatMonitor, Notifier, RemoteStorage, RepositoryAdmin,
+    DatabaseDumper, DatabaseLoader, DumpEncryptor, HeartbeatMonitor, Notifier, RemoteStorage,
+    RepositoryAdmin,
 };
 
 type Make<C, P> = Box<dyn Fn(&Project, &C) -> Result<Arc<P>, Failure> + Send + Sync>;
@@ -55,6 +56,8 @@ impl<K: Eq + Hash + Copy + std::fmt::Debug, C, P: ?Sized> Registry<K, C, P> {
 
 /// Dumpers by engine.
 pub type DumperRegistry = Registry<Engine, (), dyn DatabaseDumper>;
+/// Loaders by engine; what they are given is the database to load into.
+pub type LoaderRegistry = Registry<Engine, Database, dyn DatabaseLoader>;
 /// Encryptors by type.
 pub type EncryptorRegistry = Registry<EncryptionType, Encryption, dyn DumpEncryptor>;
 /// Notifiers by channel kind: `slack`, `email`, `webhook`.
@@ -76,6 +79,8 @@ pub type StorageFactory = Box<
 pub struct Registries {
     /// Dumpers.
     pub dumpers: DumperRegistry,
+    /// Loaders.
+    pub loaders: LoaderRegistry,
     /// Encryptors.
     pub encryptors: EncryptorRegistry,
     /// Notifiers.
@@ -97,6 +102,9 @@ impl Registries {
             p.database.as_ref().map(|d| d.engine).filter(|e| !self.dumpers.has(*e))
         {
             note("database.type", engine.as_str());
+        }
+        if p.database.as_ref().is_some_and(|d| d.container.is_some()) {
+            note("database.via", "programs inside a container");
         }
         if let Some(kind) =
             p.encryption.as_ref().map(|e| e.kind).filter(|k| !self.encryptors.has(*k))

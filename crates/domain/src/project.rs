@@ -218,6 +218,9 @@ pub struct Database {
     pub password: Option<Secret>,
     /// The file, for `SQLite`.
     pub path: Option<PathBuf>,
+    /// The running Docker container in which the dump tools are run (`via: docker:NAME`); on this
+    /// machine if `None`.
+    pub container: Option<String>,
     /// After how long a dump is ended as hanging.
     pub dump_timeout: Option<Duration>,
     /// The finer points.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use backupctl_application::context::{Cancel, Observer, StageContext};
 use backupctl_application::ports::GlobalSettings;
 use backupctl_application::registry::{
-    DumperRegistry, EncryptorRegistry, MonitorRegistry, NotifierRegistry, Registries,
+    DumperRegistry, EncryptorRegistry, LoaderRegistry, MonitorRegistry, NotifierRegistry,
+    Registries,
 };
 use backupctl_application::{Identity, Settings, World};
 use backupctl_domain::project::{EncryptionType, Engine};
@@ -15,8 +16,8 @@ use backupctl_domain::{Redactor, Stage};
 use crate::WorkDir;
 use crate::fakes::{
     FakeAudit, FakeChildren, FakeCleanup, FakeClock, FakeConfig, FakeDisk, FakeDumper,
-    FakeEncryptor, FakeFallback, FakeHooks, FakeKeys, FakeLock, FakeMonitor, FakeNotifier,
-    FakeRepository, FakeUnpacker, Journal, RecordingObserver, global_settings,
+    FakeEncryptor, FakeFallback, FakeHooks, FakeKeys, FakeLoader, FakeLock, FakeMonitor,
+    FakeNotifier, FakeRepository, FakeUnpacker, Journal, RecordingObserver, global_settings,
 };
 
 /// Every fake, and a work folder. Fields are public: a test takes what it is about.
@@ -41,6 +42,8 @@ pub struct TestBench {
     pub hooks: Arc<FakeHooks>,
     /// The database, whatever its engine.
     pub dumper: FakeDumper,
+    /// The database to load into, whatever its engine.
+    pub loader: FakeLoader,
     /// The encryptor, whatever its type.
     pub encryptor: FakeEncryptor,
     /// The repository that all projects share.
@@ -89,6 +92,7 @@ impl TestBench {
             webhook: Arc::new(FakeNotifier::new(&journal, "webhook")),
             hooks: Arc::new(FakeHooks::new(&journal)),
             dumper: FakeDumper::new(&journal),
+            loader: FakeLoader::new(&journal),
             encryptor: FakeEncryptor::new(&journal),
             repository: Arc::new(FakeRepository::new(&journal, clock.clone())),
             cleanup: Arc::new(FakeCleanup::new(&journal, &base_dir)),
@@ -123,6 +127,11 @@ impl TestBench {
             let dumper = Arc::new(self.dumper.with_engine(engine));
             dumpers = dumpers.with(engine, move |_, ()| Ok(dumper.clone()));
         }
+        let mut loaders = LoaderRegistry::new("database type");
+        for engine in Engine::ALL {
+            let loader = Arc::new(self.loader.clone());
+            loaders = loaders.with(engine, move |_, _| Ok(loader.clone()));
+        }
         let mut encryptors = EncryptorRegistry::new("encryption type");
         for kind in [EncryptionType::Age, EncryptionType::Gpg] {
             let encryptor = Arc::new(self.encryptor.with_kind(kind));
@@ -143,6 +152,7 @@ impl TestBench {
         let repository = Arc::clone(&self.repository);
         Registries {
             dumpers,
+            loaders,
             encryptors,
             notifiers,
             monitors,

@@ -78,6 +78,7 @@ pub fn database(engine: Engine, name: &str) -> Database {
         user: (!file).then(|| name.to_owned()),
         password: (!file).then(|| Secret::value("database-password")),
         path: file.then(|| PathBuf::from(format!("/srv/{name}/data.sqlite"))),
+        container: None,
         dump_timeout: None,
         options: DatabaseOptions::default(),
     }

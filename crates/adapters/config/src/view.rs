@@ -120,6 +120,9 @@ fn database(database: &Database) -> Value {
             view.secret("password", password);
         }
     }
+    if let Some(name) = &database.container {
+        view.put("via", format!("docker:{name}"));
+    }
     view.put("dump_timeout_minutes", minutes(database.dump_timeout));
     let options = &database.options;
     view.put(

@@ -34,6 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         user: Some(user.clone()),
         password: None,
         path: None,
+        container: None,
         dump_timeout: None,
         options: DatabaseOptions::default(),
     };

@@ -296,6 +296,14 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "the database's file, for SQLite",
     },
     Key {
+        path: "database.via",
+        scope: Scope::Project,
+        kind: Kind::Text,
+        env: &[],
+        default: None,
+        meaning: "`docker:NAME` runs the dump tools in that running container, by `docker exec`; `database.host` is then as seen from inside",
+    },
+    Key {
         path: "database.dump_timeout_minutes",
         scope: Scope::Project,
         kind: Kind::Count(1, 525_600),

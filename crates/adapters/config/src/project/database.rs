@@ -23,6 +23,7 @@ pub(super) fn read(r: &mut Reader<'_, '_>) -> Option<Option<Database>> {
     let user = r.text("database.user");
     let password = r.secret("database.password");
     let path = r.path("database.path");
+    let container = container(r);
     let dump_timeout = r.minutes("database.dump_timeout_minutes");
     if !r.section_chosen("database") {
         return Some(None);
@@ -53,9 +54,29 @@ pub(super) fn read(r: &mut Reader<'_, '_>) -> Option<Option<Database>> {
         user,
         password,
         path: if file { path } else { None },
+        container,
         dump_timeout,
         options,
     }))
+}
+
+/// The container of `via: docker:NAME`.
+fn container(r: &mut Reader<'_, '_>) -> Option<String> {
+    let via = r.text("database.via")?;
+    let name = via.strip_prefix("docker:").filter(|name| {
+        let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(good)
+    });
+    if name.is_none()
+        && let Some(leaf) = r.leaf("database.via")
+    {
+        r.wrong(
+            "database.via",
+            leaf,
+            format!("`{via}` is not `docker:` and the name or id of a container"),
+        );
+    }
+    name.map(str::to_owned)
 }
 
 /// How the dump is compressed.
