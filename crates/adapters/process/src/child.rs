@@ -82,16 +82,18 @@ impl Child {
         stop: Option<Stop>,
     ) -> Result<Self, ProcessError> {
         let program = tool.name();
-        let path = tool.env.iter().rev().find(|(key, _)| key == "PATH").map(|(_, v)| v.as_os_str());
         // A path is left to the system, which knows best why it cannot be started.
         let file = if is_path(&tool.program) {
             tool.program.clone()
         } else {
-            find_in(&tool.program, path)
+            find_in(&tool.program, tool.path())
                 .ok_or_else(|| ProcessError::Missing { program: program.clone() })?
                 .into_os_string()
         };
-        let mut journal = tool.journal.clone().and_then(|path| warned(Entry::announce(path)));
+        let mut journal = tool.journal.clone().and_then(|path| {
+            // A program in a container carries its token there already.
+            warned(Entry::announce(path, tool.token.as_deref()))
+        });
         let started = Instant::now();
         let token = journal.as_ref().map(Entry::token);
         let handle = expression(tool, &file, pipes, token)
@@ -108,7 +110,7 @@ impl Child {
             })?;
         running().insert(leader.as_raw_pid());
         if let Some(entry) = &mut journal {
-            warned(entry.started(leader));
+            warned(entry.started(leader, tool.container.as_deref()));
         }
         let end_signal = match tool.end_signal {
             EndSignal::Int => Signal::INT,

@@ -30,6 +30,9 @@ pub enum ProcessError {
         /// The system's answer.
         source: io::Error,
     },
+    /// It could not be started in its container.
+    #[error("{}", .0.message)]
+    Container(Box<Failure>),
     /// It did not end in time and was ended with its group.
     #[error("{program} did not end within {} s and was ended", limit.as_secs())]
     TimedOut {
@@ -58,6 +61,7 @@ impl ProcessError {
             Self::Missing { program } => {
                 Failure::new(ErrorCode::ToolMissing, message).with_remedy(program::remedy(&program))
             }
+            Self::Container(failure) => *failure,
             Self::Interrupted(why) => interrupted(why),
             Self::TimedOut { stderr, .. } => {
                 Failure::new(on_timeout, message).with_detail(last_lines(&stderr, DETAIL_LINES))

@@ -8,6 +8,9 @@
 //! `? {token}`, and carries the token in its environment until, a moment later, its number takes the
 //! line's place. Only a line that is still an announcement makes the next start look for the token:
 //! what a hook has left running on purpose carries one too, and is to be left alone.
+//!
+//! A line of a program in a container has two fields more, the container and the token, by which it
+//! is ended there: the end of the client on this side does not reach it.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -22,6 +25,8 @@ use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, getpgid, getpgrp, getpid, kill_process_group, pidfd_open,
 };
+
+use crate::container;
 
 /// How long an orphan may take to end after SIGINT.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
@@ -47,15 +52,8 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Notes that a program is about to be started.
-    pub(crate) fn announce(path: PathBuf) -> io::Result<Self> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let me = getpid();
-        let line = format!(
-            "{ANNOUNCED}{}-{}-{}",
-            me.as_raw_nonzero(),
-            start_time(me).unwrap_or_default(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+    pub(crate) fn announce(path: PathBuf, token: Option<&str>) -> io::Result<Self> {
+        let line = format!("{ANNOUNCED}{}", token.map_or_else(new_token, str::to_owned));
         let mut file = open_locked(&path, true)?;
         file.seek(io::SeekFrom::End(0))?;
         writeln!(file, "{line}")?;
@@ -68,9 +66,12 @@ impl Entry {
     }
 
     /// Notes the number of the program, which has just been started.
-    pub(crate) fn started(&mut self, leader: Pid) -> io::Result<()> {
+    pub(crate) fn started(&mut self, leader: Pid, container: Option<&str>) -> io::Result<()> {
         let started = start_time(leader).unwrap_or_default();
-        let line = format!("{} {started}", leader.as_raw_nonzero());
+        let mut line = format!("{} {started}", leader.as_raw_nonzero());
+        if let Some(container) = container {
+            let _ = write!(line, " {container} {}", self.token());
+        }
         self.replace(Some(&line))?;
         self.line = line;
         Ok(())
@@ -103,6 +104,15 @@ impl Drop for Entry {
     }
 }
 
+/// A token that no other program of any process carries.
+pub(crate) fn new_token() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let me = getpid();
+    let started = start_time(me).unwrap_or_default();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{started}-{count}", me.as_raw_nonzero())
+}
+
 /// Ends the programs that a dead backupctl has left behind, each with its group: SIGINT, and
 /// SIGKILL after 10 s. Removes the journal and returns how many there were. Blocks meanwhile.
 pub fn end_orphans(path: &Path) -> usize {
@@ -115,7 +125,8 @@ pub fn end_orphans(path: &Path) -> usize {
             ended += end_carriers(token);
             continue;
         }
-        let Some((pid, started)) = line.split_once(' ') else { continue };
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [pid, started, place @ ..] = &fields[..] else { continue };
         let Some(leader) = pid.parse().ok().filter(|p| *p > 1).and_then(Pid::from_raw) else {
             continue;
         };
@@ -123,6 +134,9 @@ pub fn end_orphans(path: &Path) -> usize {
         if started.is_some() && start_time(leader) == started {
             end_group(leader);
             ended += 1;
+        }
+        if let [container, token] = place {
+            container::end(container, token);
         }
     }
     let _ = fs::remove_file(path);
@@ -172,7 +186,7 @@ fn end_group(leader: Pid) {
 }
 
 /// When a process started, in clock ticks since boot.
-fn start_time(pid: Pid) -> Option<u64> {
+pub(crate) fn start_time(pid: Pid) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     // The second field is the name in parentheses and may hold anything, spaces and `)` too.
     let (_, rest) = stat.rsplit_once(") ")?;

@@ -7,6 +7,7 @@
 mod atomic_file;
 mod capture;
 mod child;
+mod container;
 mod error;
 mod journal;
 mod output;

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::capture::{Head, Lines, Sink, Tail, drain};
 use crate::child::{Child, Ending, Pipes, code_and_signal};
+use crate::container::{self, Place};
 use crate::pipe::{StdinWriter, StdoutReader, Stop};
 use crate::{Output, ProcessError, Tool};
 
@@ -62,9 +63,12 @@ impl Tool {
         })
         .await;
         match (&ended.ending, consumed) {
-            (Ending::Itself | Ending::Unwanted, Ok(value)) => Ok((ended.output, value)),
-            (Ending::Itself | Ending::Unwanted, Err(error)) => {
-                Err(ProcessError::Pipe(error, Some(Box::new(ended.output))))
+            (Ending::Itself | Ending::Unwanted, consumed) => {
+                let output = ended.usual()?;
+                match consumed {
+                    Ok(value) => Ok((output, value)),
+                    Err(error) => Err(ProcessError::Pipe(error, Some(Box::new(output)))),
+                }
             }
             (_, _) => Err(ended.error()),
         }
@@ -136,6 +140,7 @@ fn no_result(error: JoinError) -> io::Error {
 /// A program under way, with our ends of its pipes.
 struct Running {
     child: Child,
+    place: Option<Place>,
     program: String,
     limit: Option<Duration>,
     capture_limit: usize,
@@ -165,9 +170,11 @@ impl Running {
             }
         };
         let pipes = Pipes { stdin, stdout: their_stdout, stderr: their_stderr };
-        let child = Child::start(tool, pipes, stop)?;
+        let inside = container::inside(tool).map_err(|f| ProcessError::Container(Box::new(f)))?;
+        let child = Child::start(inside.as_ref().map_or(tool, |i| &i.tool), pipes, stop)?;
         Ok(Self {
             child,
+            place: inside.map(|i| i.at),
             program: tool.name(),
             limit: tool.timeout,
             capture_limit: tool.capture_limit,
@@ -197,6 +204,11 @@ impl Running {
         };
         let stderr = drain(self.stderr, Tail::new(self.capture_limit), is_ended.clone());
         let ((ending, status, wall), sink, stderr) = tokio::join!(watching, stdout, stderr);
+        if let Some(place) = &self.place
+            && !matches!(ending, Ending::Itself)
+        {
+            place.end().await;
+        }
         let (code, signal) = code_and_signal(status);
         tracing::debug!(
             target: "backupctl::child",
@@ -210,7 +222,8 @@ impl Running {
         );
         let stderr = stderr.into_text(&ctx.redactor);
         let output = Output { code, signal, stdout: Vec::new(), stderr, wall };
-        (Ended { program: self.program, limit: self.limit, ending, output }, sink)
+        let Self { program, limit, place, .. } = self;
+        (Ended { program, place, limit, ending, output }, sink)
     }
 }
 
@@ -223,6 +236,7 @@ fn captured() -> io::Result<(Receiver, OwnedFd)> {
 /// A program that has ended.
 struct Ended {
     program: String,
+    place: Option<Place>,
     limit: Option<Duration>,
     ending: Ending,
     output: Output,
@@ -232,7 +246,13 @@ impl Ended {
     /// The outcome of one that ended by itself, the error of any other.
     fn usual(self) -> Result<Output, ProcessError> {
         match self.ending {
-            Ending::Itself | Ending::Unwanted => Ok(self.output),
+            Ending::Itself | Ending::Unwanted => {
+                let failed = self.place.filter(|_| !self.output.success());
+                match failed.and_then(|place| place.failure(&self.output)) {
+                    Some(failure) => Err(ProcessError::Container(Box::new(failure))),
+                    None => Ok(self.output),
+                }
+            }
             Ending::TimedOut | Ending::Interrupted(_) => Err(self.error()),
         }
     }

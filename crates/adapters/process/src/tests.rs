@@ -1,5 +1,7 @@
 //! What running a program promises, shown with small shell scripts.
 
+mod container;
+
 use std::fs;
 use std::io;
 use std::path::Path;

@@ -28,6 +28,8 @@ pub struct Tool {
     pub(crate) join_output: bool,
     pub(crate) journal: Option<PathBuf>,
     pub(crate) new_session: bool,
+    pub(crate) container: Option<String>,
+    pub(crate) token: Option<String>,
 }
 
 impl Tool {
@@ -46,6 +48,8 @@ impl Tool {
             join_output: false,
             journal: None,
             new_session: false,
+            container: None,
+            token: None,
         }
     }
 
@@ -129,6 +133,20 @@ impl Tool {
     pub fn new_session(mut self) -> Self {
         self.new_session = true;
         self
+    }
+
+    /// Runs it in this running Docker container by `docker exec`, if one is given: the program is
+    /// looked for there, paths are as seen from there, and of this process's environment it gets
+    /// only what [`Tool::env`] sets.
+    #[must_use]
+    pub fn in_container(mut self, container: Option<&str>) -> Self {
+        self.container = container.map(str::to_owned);
+        self
+    }
+
+    /// The PATH that it is given, if it is given one.
+    pub(crate) fn path(&self) -> Option<&OsStr> {
+        self.env.iter().rev().find(|(key, _)| key == "PATH").map(|(_, v)| v.as_os_str())
     }
 
     /// The name under which messages and logs speak of it.
