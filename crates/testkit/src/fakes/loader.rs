@@ -18,7 +18,7 @@ struct Target {
     loaded: Vec<(PathBuf, bool)>,
 }
 
-/// A [`DatabaseLoader`]. Operations: `check_tool`, `state`, `create`, `load`.
+/// A [`DatabaseLoader`]; an empty file is a broken dump to it. Operations: `check_tool`, `state`, `create`, `load`.
 #[derive(Clone)]
 pub struct FakeLoader {
     core: Arc<Core>,
@@ -68,7 +68,10 @@ impl DatabaseLoader for FakeLoader {
 
     async fn create(&self, ctx: &StageContext) -> Result<(), Failure> {
         self.core.call("create", "create the target database", Some(&ctx.cancel)).await?;
-        locked(&self.target).state = TargetState::Empty;
+        let mut target = locked(&self.target);
+        if target.state == TargetState::Missing {
+            target.state = TargetState::Empty;
+        }
         Ok(())
     }
 
@@ -82,7 +85,23 @@ impl DatabaseLoader for FakeLoader {
         let content = fs::read(dump).map_err(|e| {
             Failure::new(ErrorCode::DumpCorrupt, format!("{} cannot be read: {e}", dump.display()))
         })?;
+        let shown = dump.display();
+        if content.is_empty() {
+            return Err(
+                Failure::new(ErrorCode::DumpCorrupt, format!("{shown} holds nothing")).permanent()
+            );
+        }
         let mut target = locked(&self.target);
+        match &target.state {
+            TargetState::Missing => {
+                return Err(Failure::new(ErrorCode::DbNotFound, "there is no such database"));
+            }
+            TargetState::Filled { .. } if !replace => {
+                let message = "the database to load into is not empty";
+                return Err(Failure::new(ErrorCode::InvalidConfig, message));
+            }
+            TargetState::Filled { .. } | TargetState::Empty => {}
+        }
         target.content = content;
         target.loaded.push((dump.to_owned(), replace));
         target.state = TargetState::Filled { objects: vec!["table public.orders".to_owned()] };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backupctl_application::ports::Clock;
+use backupctl_application::ports::{Clock, TargetState};
 use backupctl_domain::project::Engine;
 use backupctl_domain::{ErrorCode, Failure};
 use backupctl_testkit::builders::project;
@@ -103,6 +103,15 @@ async fn database_dumper() {
         let dumper = Arc::new(bench.dumper.with_engine(engine));
         contracts::database_dumper(dumper, engine, &bench.work.dir("contract")).await;
     }
+}
+
+#[tokio::test]
+async fn database_loader() {
+    let bench = TestBench::new();
+    bench.loader.set_state(TargetState::Missing);
+    let (dump, broken) =
+        (bench.work.file("good.dump", "a dump"), bench.work.file("broken.dump", ""));
+    contracts::database_loader(Arc::new(bench.loader.clone()), &dump, &broken, 1).await;
 }
 
 #[tokio::test]
