@@ -7,6 +7,7 @@
 mod blocking;
 mod percent;
 mod postgres;
+mod secret_file;
 mod sqlite;
 mod stream;
 mod unpack;

@@ -1,42 +1,25 @@
-//! The password on its way to the tools: a file that only we can read, there for one call.
+//! The password on its way to `pg_dump`, as libpq reads it from a file.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use backupctl_adapter_process::write_failure;
 use backupctl_domain::Failure;
+
+use crate::secret_file::SecretFile;
 
 /// A PGPASSFILE, removed when it is dropped.
 #[derive(Debug)]
-pub(crate) struct PassFile(PathBuf);
+pub(crate) struct PassFile(SecretFile);
 
 impl PassFile {
     /// Writes the password for whatever the tool connects to; it connects to one server alone.
     pub(crate) fn write(path: PathBuf, password: &str) -> Result<Self, Failure> {
-        // One that an earlier attempt could not take away.
-        let _ = fs::remove_file(&path);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|e| write_failure(&e, &path))?;
-        let guard = Self(path);
-        writeln!(file, "*:*:*:*:{}", escaped(password)).map_err(|e| write_failure(&e, &guard.0))?;
-        Ok(guard)
+        let line = format!("*:*:*:*:{}\n", escaped(password));
+        SecretFile::write(path, &line).map(Self)
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for PassFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        self.0.path()
     }
 }
 
@@ -47,6 +30,7 @@ fn escaped(password: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
