@@ -48,7 +48,7 @@ const fn need(
 }
 
 /// The one table of what is needed from the system.
-const NEEDS: [Need; 16] = [
+const NEEDS: [Need; 20] = [
     need("cc", "gcc", Purpose::Demo, "links the programs; compiles SQLite, zstd and ring"),
     need("/usr/include/stdio.h", "libc6-dev", Purpose::Demo, "C headers for the same"),
     need("/usr/include/gpgme.h", "libgpgme-dev", Purpose::Demo, "GnuPG's library, for gpg keys"),
@@ -65,7 +65,19 @@ const NEEDS: [Need; 16] = [
     need("pg_dump", "postgresql-client", Purpose::Test, "dumps PostgreSQL databases"),
     need("initdb", "postgresql", Purpose::Test, "private PostgreSQL server of the tests"),
     need("pg_ctl", "postgresql", Purpose::Test, "private PostgreSQL server of the tests"),
+    need("mariadb-dump", "mariadb-client", Purpose::Test, "dumps MySQL and MariaDB databases"),
+    need("mariadb", "mariadb-client", Purpose::Test, "loads dumps into MariaDB"),
+    need("mariadbd", "mariadb-server", Purpose::Test, "private MariaDB server of the tests"),
+    need(
+        "mariadb-install-db",
+        "mariadb-server",
+        Purpose::Test,
+        "private MariaDB server of the tests",
+    ),
 ];
+
+/// Packages that start a service of the system as soon as they are installed.
+const SERVERS: &[&str] = &["openssh-server", "postgresql", "mariadb-server"];
 
 fn is_there(need: &Need) -> bool {
     if need.what.starts_with('/') {
@@ -142,12 +154,12 @@ fn install(packages: &[&str]) -> Result<()> {
         apt(&["update", "-q"])?;
         apt(&args)?;
     }
-    let servers: Vec<_> =
-        packages.iter().filter(|p| ["openssh-server", "postgresql"].contains(p)).collect();
+    let servers: Vec<_> = packages.iter().filter(|p| SERVERS.contains(p)).collect();
     if !servers.is_empty() && Path::new("/run/systemd/system").exists() {
         println!(
             "note: these packages also start a system service; the tests use private servers of \
-             their own, so `systemctl disable --now ssh postgresql` is fine where you want none"
+             their own, so `systemctl disable --now ssh postgresql mariadb` is fine where you want \
+             none"
         );
     }
     Ok(())

@@ -7,6 +7,7 @@
 mod child;
 mod gpg;
 mod http;
+mod mariadb;
 mod postgres;
 mod restic;
 mod smtp;
@@ -15,6 +16,7 @@ mod template;
 
 pub use gpg::GpgHome;
 pub use http::{HttpReceiver, Reply, Request};
+pub use mariadb::MariaDb;
 pub use postgres::Postgres;
 pub use restic::Repository;
 pub use smtp::{Mail, Part, SmtpFault, SmtpSink, SmtpStep, SmtpTls};

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use backupctl_testkit::services::{
-    HttpReceiver, Postgres, Reply, Repository, SmtpFault, SmtpSink, SmtpStep, SmtpTls, Sshd,
+    HttpReceiver, MariaDb, Postgres, Reply, Repository, SmtpFault, SmtpSink, SmtpStep, SmtpTls, Sshd,
 };
 
 const QUICK: &str = Repository::QUICK_PASSWORD;
@@ -20,6 +20,23 @@ fn a_private_postgres_serves_stops_and_comes_back() {
     assert!(!server.listens());
     server.start_again();
     assert_eq!(server.psql_in("shop", "SELECT count(*) FROM t"), "10");
+    server.kill();
+    assert!(!server.listens());
+}
+
+#[test]
+fn a_private_mariadb_serves_stops_and_comes_back() {
+    let mut server = MariaDb::start();
+    server.create_database("shop");
+    server.create_user("app", "it's \\ secret", &["all on shop.*"]);
+    let made = "create table t (n int); insert into t values (1), (10)";
+    server.try_sql_as("app", "it's \\ secret", "shop", made).unwrap();
+    assert!(server.try_sql_as("app", "wrong", "shop", "select 1").is_err());
+    assert_eq!(server.sql_in("shop", "select count(*), max(n) from t"), "2\t10");
+    server.stop();
+    assert!(!server.listens());
+    server.start_again();
+    assert_eq!(server.sql_in("shop", "select count(*) from t"), "2");
     server.kill();
     assert!(!server.listens());
 }
