@@ -5,6 +5,7 @@
 //! skips itself proves nothing.
 
 mod child;
+mod docker;
 mod gpg;
 mod http;
 mod mariadb;
@@ -14,6 +15,7 @@ mod smtp;
 mod sshd;
 mod template;
 
+pub use docker::DockerClient;
 pub use gpg::GpgHome;
 pub use http::{HttpReceiver, Reply, Request};
 pub use mariadb::MariaDb;

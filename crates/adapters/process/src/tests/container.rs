@@ -1,52 +1,13 @@
-//! Programs in a container, by a stand-in of `docker exec` that says and does what the client does:
-//! its end does not end the program.
+//! Programs in a container, by a stand-in for Docker's client.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use backupctl_domain::ErrorCode;
+use backupctl_testkit::services::DockerClient;
 
 use super::{assert_dies, ctx, kill, lives, sh};
 use crate::{Tool, end_orphans};
-
-const CLIENT: &str = r#"#!/bin/sh
-[ "$1" = exec ] || exit 1
-shift
-keep=" PATH "
-while :; do
-    case $1 in
-        -i) shift ;;
-        -e) keep="$keep$2 "; shift 2 ;;
-        *) break ;;
-    esac
-done
-name=$1
-shift
-case $name in
-    gone) echo "Error response from daemon: No such container: gone" >&2; exit 1 ;;
-    stopped) echo "Error response from daemon: container 5b3c is not running" >&2; exit 1 ;;
-    dead) echo "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?" >&2; exit 1 ;;
-    denied) echo "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock" >&2; exit 1 ;;
-esac
-if ! command -v "$1" > /dev/null; then
-    echo "OCI runtime exec failed: exec failed: unable to start container process: exec: \"$1\": executable file not found in \$PATH: unknown"
-    exit 127
-fi
-for variable in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
-    case $keep in *" $variable "*) ;; *) unset "$variable" ;; esac
-done
-exec setsid -w "$@"
-"#;
-
-/// A PATH with the stand-in before everything else.
-fn path(dir: &Path) -> String {
-    let client = dir.join("docker");
-    fs::write(&client, CLIENT).unwrap();
-    fs::set_permissions(&client, fs::Permissions::from_mode(0o755)).unwrap();
-    format!("{}:/usr/local/bin:/usr/bin:/bin", dir.display())
-}
 
 fn inside(tool: Tool, path: &str, container: &str) -> Tool {
     tool.in_container(Some(container)).env("PATH", path)
@@ -54,8 +15,8 @@ fn inside(tool: Tool, path: &str, container: &str) -> Tool {
 
 #[tokio::test]
 async fn it_gets_its_own_environment_alone_and_no_value_is_an_argument() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = path(dir.path());
+    let docker = DockerClient::new();
+    let path = docker.path();
     let script = "echo $PGPASSWORD $CARGO_MANIFEST_DIR; cat; tr '\\0' ' ' < /proc/$PPID/cmdline";
     let tool = inside(sh(script).env("PGPASSWORD", "hunter3"), &path, "db");
     let (output, written) =
@@ -69,8 +30,8 @@ async fn it_gets_its_own_environment_alone_and_no_value_is_an_argument() {
 
 #[tokio::test]
 async fn what_the_client_says_is_told_with_what_to_do() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = path(dir.path());
+    let docker = DockerClient::new();
+    let path = docker.path();
     for (container, program, code, told) in [
         ("gone", "sh", ErrorCode::DbConnectionRefused, "docker ps"),
         ("stopped", "sh", ErrorCode::DbConnectionRefused, "docker start stopped"),
@@ -101,7 +62,8 @@ async fn without_a_client_it_is_said_at_once() {
 #[tokio::test]
 async fn a_hanging_program_is_ended_inside() {
     let dir = tempfile::tempdir().unwrap();
-    let path = path(dir.path());
+    let docker = DockerClient::new();
+    let path = docker.path();
     let pid = dir.path().join("pid");
     let script = format!("echo $$ > {}; exec sleep 600", pid.display());
     let tool = inside(sh(&script), &path, "db").timeout(Some(Duration::from_secs(3)));
@@ -114,7 +76,8 @@ async fn a_hanging_program_is_ended_inside() {
 #[tokio::test]
 async fn one_that_outlived_us_is_in_the_journal_with_its_token() {
     let dir = tempfile::tempdir().unwrap();
-    let path = path(dir.path());
+    let docker = DockerClient::new();
+    let path = docker.path();
     let (journal, pid) = (dir.path().join(".children"), dir.path().join("pid"));
     let noted = dir.path().join("noted");
     let script = format!(
