@@ -18,11 +18,12 @@ mod keys;
 mod loader;
 mod lock;
 mod notifier;
+mod services;
 mod storage;
 
 pub use backupctl_domain::Failure;
 
-pub use audit::{AuditLog, RunQuery};
+pub use audit::{AuditLog, AuditState, RunQuery};
 pub use children::ChildJournal;
 pub use clock::Clock;
 pub use config::{
@@ -39,7 +40,8 @@ pub use keys::KeyManager;
 pub use loader::{DatabaseLoader, LoadReport, TargetState};
 pub use lock::{Acquired, BackupLock, LockGuard, LockHolder, LockState};
 pub use notifier::Notifier;
+pub use services::{ServiceUnit, ServiceUnits};
 pub use storage::{
-    PruneReport, RemoteStorage, RepositoryAdmin, RepositoryInfo, RestoreReport, RestoreRequest,
-    Snapshot, StoreRequest, StoredSnapshot,
+    PruneReport, RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo, RestoreReport,
+    RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
 };

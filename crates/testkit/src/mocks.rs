@@ -3,14 +3,12 @@
 //! A mock that expects nothing ends the test at any call, whatever the adapter would have done with
 //! it. That is all they are for: behaviour is tested on the stateful [`fakes`](crate::fakes).
 
-use std::path::Path;
-
 use async_trait::async_trait;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
-    AuditLog, HookCall, HookExecutor, HookOutput, Notifier, PruneReport, RemoteStorage,
-    RepositoryAdmin, RepositoryInfo, RestoreReport, RestoreRequest, RunQuery, Snapshot,
-    StoreRequest, StoredSnapshot,
+    AuditLog, AuditState, HookCall, HookExecutor, HookOutput, Notifier, PruneReport, RemoteStorage,
+    RepositoryAdmin, RepositoryCache, RepositoryInfo, RestoreReport, RestoreRequest, RunQuery,
+    Snapshot, StoreRequest, StoredSnapshot,
 };
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::SyncPart;
@@ -58,7 +56,9 @@ mockall::mock! {
         async fn check(&self, ctx: &StageContext) -> Result<RepositoryInfo, Failure>;
         async fn init(&self, ctx: &StageContext) -> Result<(RepositoryInfo, bool), Failure>;
         async fn forget(&self, snapshot: &SnapshotId, ctx: &StageContext) -> Result<(), Failure>;
-        fn cache_dir(&self) -> Option<&'static Path>;
+        async fn check_access(&self) -> Result<Option<String>, Failure>;
+        async fn cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure>;
+        async fn clear_cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure>;
         fn project(&self) -> &ProjectName;
     }
 }
@@ -95,6 +95,7 @@ mockall::mock! {
         async fn finish_run(&self, run: &BackupRun) -> Result<(), Failure>;
         async fn find_runs(&self, query: &RunQuery) -> Result<Vec<BackupRun>, Failure>;
         async fn latest_runs(&self) -> Result<Vec<BackupRun>, Failure>;
+        async fn check(&self) -> Result<AuditState, Failure>;
         async fn delete_run(&self, id: RunId) -> Result<bool, Failure>;
     }
 }

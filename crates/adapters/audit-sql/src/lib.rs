@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backupctl_application::ports::{AuditLog, Clock, RunQuery};
+use backupctl_application::ports::{AuditLog, AuditState, Clock, RunQuery};
 use backupctl_domain::{BackupRun, Failure, RunId, RunStatus, Stage};
 use jiff::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect,
+    QuerySelect, TransactionTrait,
 };
 use tokio::sync::Mutex;
 
@@ -208,6 +208,20 @@ impl AuditLog for SqlAudit {
     async fn latest_runs(&self) -> Result<Vec<BackupRun>, Failure> {
         let rows = self.call(false, Vec::new(), async move |db| store::latest(&db).await).await?;
         Ok(record::from_rows(&rows))
+    }
+
+    async fn check(&self) -> Result<AuditState, Failure> {
+        let exists = self
+            .call(false, false, async |db| {
+                // A row of its own, taken back: nothing but writing shows that writing works.
+                let probe = record::probe().into_active_model();
+                let transaction = db.begin().await?;
+                Entity::insert(probe).exec_without_returning(&transaction).await?;
+                transaction.rollback().await?;
+                Ok(true)
+            })
+            .await?;
+        Ok(AuditState { location: self.location().to_owned(), exists })
     }
 
     async fn delete_run(&self, id: RunId) -> Result<bool, Failure> {

@@ -22,6 +22,22 @@ pub(crate) fn to_row(run: &BackupRun) -> Result<Model, Failure> {
     })
 }
 
+/// A row that is no run's, for a look whether one is taken. It never stays.
+pub(crate) fn probe() -> Model {
+    Model {
+        run_id: "probe".to_owned(),
+        project: String::new(),
+        trigger: String::new(),
+        status: String::new(),
+        stage: None,
+        started_at: 0,
+        finished_at: None,
+        error_code: None,
+        version: String::new(),
+        record: "{}".to_owned(),
+    }
+}
+
 /// The runs of rows. One that cannot be read (a newer program may have written it) hides no other.
 pub(crate) fn from_rows(rows: &[Model]) -> Vec<BackupRun> {
     rows.iter().filter_map(from_row).collect()

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use backupctl_adapter_process::last_lines;
+use backupctl_application::ports::ToolInfo;
 use backupctl_domain::{ErrorCode, Failure};
 use gpgme::{AuditLogFlags, Context, Data, Error, Gpgme, PinentryMode, Protocol};
 
@@ -64,6 +65,14 @@ impl Engine {
         let program = engine.path_raw().map(|p| PathBuf::from(OsStr::from_bytes(p.to_bytes())));
         let program = program.filter(|p| p.is_file()).ok_or_else(no_gpg)?;
         Ok(Gpg { program, homedir: self.homedir.clone() })
+    }
+
+    /// The program and its version.
+    pub(crate) fn tool(&self) -> Result<ToolInfo, Failure> {
+        let context = self.context()?;
+        self.gpg(&context)?;
+        let version = context.engine_info().version().unwrap_or("unknown").to_owned();
+        Ok(ToolInfo { name: "gpg".to_owned(), version })
     }
 
     /// The keyring, for messages.

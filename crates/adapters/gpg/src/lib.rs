@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backupctl_application::context::StageContext;
-use backupctl_application::ports::{DumpEncryptor, EncryptedFile};
+use backupctl_application::ports::{DumpEncryptor, EncryptedFile, ToolInfo};
 use backupctl_domain::project::{Encryption, EncryptionType};
 use backupctl_domain::{ErrorCode, Failure};
 
@@ -73,6 +73,11 @@ impl GpgEncryptor {
 impl DumpEncryptor for GpgEncryptor {
     async fn check_keys(&self) -> Result<(), Failure> {
         self.resolve().await.map(drop)
+    }
+
+    async fn check_tool(&self) -> Result<Option<ToolInfo>, Failure> {
+        let engine = self.engine.clone();
+        blocking(move || engine.tool().map(Some)).await
     }
 
     async fn encrypt(&self, source: &Path, ctx: &StageContext) -> Result<EncryptedFile, Failure> {

@@ -102,6 +102,8 @@ async fn every_way_to_name_a_key_finds_it() {
     by_file.recipients_file = Some(list.clone());
     let encryptor = GpgEncryptor::new(&by_file, Some(home.path().to_owned())).unwrap();
     encryptor.check_keys().await.unwrap();
+    let tool = encryptor.check_tool().await.unwrap().unwrap();
+    assert!(tool.name == "gpg" && tool.version.starts_with("2."), "{tool:?}");
     let file = encryptor.encrypt(&work.file("x", noise(10)), &context()).await.unwrap();
     let packets = home.gpg(&["--list-packets", text(&file.path)]);
     assert_eq!(packets.matches(":pubkey enc packet").count(), 2, "{packets}");

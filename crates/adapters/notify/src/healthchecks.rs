@@ -75,4 +75,14 @@ impl HeartbeatMonitor for Healthchecks {
                 .with_remedy("check `monitor.config.ping_url`")
         })
     }
+
+    async fn check(&self) -> Result<(), Failure> {
+        // Any address below the check's own would count as a ping.
+        self.http.reach(&http::root(&self.url)).await.map_err(|why| {
+            let message = format!("ping server {}: {why}", http::host(&self.url));
+            Failure::new(ErrorCode::HeartbeatFailed, message).with_remedy(
+                "check that the host of `monitor.config.ping_url` can be reached from here",
+            )
+        })
+    }
 }

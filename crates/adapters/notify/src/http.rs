@@ -68,6 +68,14 @@ impl Http {
         }
         Ok(Answer { good: status.is_success(), status: status.to_string(), body })
     }
+
+    /// That the server at this address answers, whatever it answers.
+    pub(crate) async fn reach(&self, url: &Url) -> Result<(), String> {
+        let client = self.client(url)?;
+        let request =
+            client.get(url.clone()).build().map_err(|_| "the request cannot be made".to_owned())?;
+        self.send(client, request).await.map(drop)
+    }
 }
 
 fn build(tls: bool, timeout: Duration) -> Result<Client, reqwest::Error> {
@@ -95,6 +103,18 @@ fn without_roots() -> Option<ClientConfig> {
     let config = ClientConfig::builder_with_provider(provider.into());
     let config = config.with_safe_default_protocol_versions().ok()?;
     Some(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+/// The address of the server alone: no path, query or user.
+pub(crate) fn root(url: &Url) -> Url {
+    let mut root = url.clone();
+    root.set_path("/");
+    root.set_query(None);
+    root.set_fragment(None);
+    // Both fail only for addresses that can have neither.
+    let _ = root.set_username("");
+    let _ = root.set_password(None);
+    root
 }
 
 /// Reads an address; the error says what is wrong with it, without it.

@@ -96,4 +96,14 @@ impl HeartbeatMonitor for UptimeKuma {
             )
         })
     }
+
+    async fn check(&self) -> Result<(), Failure> {
+        // The push address itself would count as a heartbeat.
+        self.http.reach(&self.base).await.map_err(|why| {
+            let message = format!("uptime kuma {}: {why}", http::host(&self.base));
+            Failure::new(ErrorCode::HeartbeatFailed, message).with_remedy(
+                "check that the server of `uptime_kuma_base_url` runs and can be reached from here",
+            )
+        })
+    }
 }

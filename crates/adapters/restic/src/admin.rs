@@ -5,18 +5,20 @@
 //! repository is never initialised again, and another repository there is refused.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use backupctl_application::context::{Cancel, StageContext};
-use backupctl_application::ports::{RemoteStorage, RepositoryAdmin, RepositoryInfo};
+use backupctl_application::ports::{
+    RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo,
+};
 use backupctl_domain::{ErrorCode, Failure, ProjectName, Redactor, SnapshotId, Stage};
 
 use crate::command::args;
 use crate::failure::Op;
 use crate::parse::text;
-use crate::{Restic, Version, memory, version};
+use crate::{Restic, Version, cache, memory, ssh, version};
 
 /// How much of a short answer is read.
 const ANSWER_LIMIT: u64 = 64 * 1024;
@@ -88,8 +90,23 @@ impl RepositoryAdmin for Restic {
         Ok(())
     }
 
-    fn cache_dir(&self) -> Option<&Path> {
-        self.cache_dir.as_deref()
+    async fn check_access(&self) -> Result<Option<String>, Failure> {
+        let Some(ssh) = &self.ssh else { return Ok(None) };
+        let version = ssh.check_program().await?;
+        ssh::check_key(self.target())?;
+        let key = self.target().ssh.as_ref().and_then(|ssh| ssh.key_path.as_deref());
+        let key = key.map_or_else(String::new, |key| format!(", key {}", key.display()));
+        Ok(Some(format!("{version}{key}")))
+    }
+
+    async fn cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure> {
+        let folder = self.cache_folder(ctx).await?;
+        blocking(move || cache::measure(&folder)).await
+    }
+
+    async fn clear_cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure> {
+        let folder = self.cache_folder(ctx).await?;
+        blocking(move || cache::remove(&folder)).await
     }
 
     fn project(&self) -> &ProjectName {
@@ -189,6 +206,33 @@ impl Restic {
             location: self.location().to_owned(),
         }
     }
+}
+
+impl Restic {
+    /// The folder that restic caches this repository in: named by its id, below the base folder.
+    async fn cache_folder(&self, ctx: &StageContext) -> Result<PathBuf, Failure> {
+        let Some(base) = &self.cache_dir else {
+            return Err(Failure::new(
+                ErrorCode::InvalidConfig,
+                "nothing tells where restic keeps its cache: there is no home folder",
+            )
+            .with_remedy("set `restic.cache_dir` of the project"));
+        };
+        let known = self.memory.read().and_then(|known| known.id).filter(|id| cache::is_id(id));
+        let id = match known {
+            Some(id) => id,
+            None => self.check(ctx).await?.id,
+        };
+        if cache::is_id(&id) { Ok(base.join(id)) } else { Err(cache::no_id(&id)) }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|e| Err(Failure::internal(format!("the cache was not looked at: {e}"))))
 }
 
 fn short(id: &str) -> &str {

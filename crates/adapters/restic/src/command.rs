@@ -81,8 +81,8 @@ pub(crate) struct Ran<T> {
 }
 
 impl Restic {
-    /// A call of restic with this repository, its secrets and options. The arguments begin with
-    /// restic's command.
+    /// A call of restic with this repository, its secrets and options. The arguments are restic's:
+    /// its command, or options before it.
     ///
     /// # Errors
     /// `TOOL_MISSING` where restic is not there.
@@ -102,9 +102,11 @@ impl Restic {
         if let Some(limit) = target.limit_upload_kib {
             all.push(format!("--limit-upload={limit}").into());
         }
-        // The command first, so that a process list says at once what is going on.
-        let mut args = args.into_iter().map(|arg| arg.as_ref().to_owned());
-        let args: Vec<OsString> = args.next().into_iter().chain(all).chain(args).collect();
+        let mut args = args.into_iter().map(|arg| arg.as_ref().to_owned()).peekable();
+        // The command first, so that a process list says at once what is going on. What does not begin
+        // with one may be an option with its value, which ours must not come between.
+        let command = args.next_if(|first| !first.as_encoded_bytes().starts_with(b"-"));
+        let args: Vec<OsString> = command.into_iter().chain(all).chain(args).collect();
 
         let mut env: Vec<(OsString, OsString)> = Vec::new();
         for (key, value) in &target.env {

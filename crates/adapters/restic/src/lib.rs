@@ -6,6 +6,7 @@
 //! keeps the few facts between runs that save a restic process or protect a repository.
 
 mod admin;
+mod cache;
 mod command;
 mod failure;
 mod location;
@@ -44,7 +45,8 @@ pub struct ResticSettings {
     pub state_dir: PathBuf,
     /// Where started processes are noted, so that a later run can end what a crash has left.
     pub journal: Option<PathBuf>,
-    /// Under which folder this project's cache goes, where the project names none of its own.
+    /// Where restic keeps its caches, one folder per repository, where the project names no place of
+    /// its own. `None` leaves the place to restic, and what is cached cannot be measured.
     pub base_cache_dir: Option<PathBuf>,
 }
 
@@ -74,11 +76,7 @@ impl Restic {
         let location = Location::parse(&target.repository);
         let ssh = ssh::command(&location, target)?;
         let memory = Memory::new(&settings.state_dir, &location);
-        let project = settings.project.as_str();
-        let cache_dir = target
-            .cache_dir
-            .clone()
-            .or_else(|| settings.base_cache_dir.as_ref().map(|base| base.join(project)));
+        let cache_dir = target.cache_dir.clone().or_else(|| settings.base_cache_dir.clone());
         let version = OnceCell::new();
         Ok(Arc::new(Self { settings, location, ssh, memory, cache_dir, version }))
     }

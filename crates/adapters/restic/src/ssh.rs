@@ -6,9 +6,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use backupctl_adapter_process::Tool;
+use backupctl_application::context::{Cancel, StageContext};
 use backupctl_domain::project::{HostKeyCheck, ResticTarget};
-use backupctl_domain::{ErrorCode, Failure};
+use backupctl_domain::{ErrorCode, Failure, Redactor, Stage};
 
 use crate::location::Location;
 
@@ -23,6 +27,17 @@ impl SshCommand {
     /// The command in words, the program first.
     pub(crate) fn words(&self) -> &[String] {
         &self.words
+    }
+
+    /// The version of the program, e.g. `OpenSSH_9.2p1`. Talks to nobody.
+    pub(crate) async fn check_program(&self) -> Result<String, Failure> {
+        let program = self.words.first().map_or("ssh", String::as_str);
+        let ctx = StageContext::new(Stage::Sync, Cancel::new(), Arc::new(Redactor::default()));
+        let tool = Tool::new(program).arg("-V").timeout(Some(Duration::from_secs(30)));
+        let output = tool.run(&ctx).await.map_err(|e| e.into_failure(ErrorCode::ToolMissing))?;
+        // It says so on stderr: `OpenSSH_9.2p1 Debian-2+deb12u5, OpenSSL 3.0.15 …`.
+        let version = output.stderr.split([' ', ',']).next().unwrap_or_default();
+        Ok(if version.is_empty() { program.to_owned() } else { version.to_owned() })
     }
 
     /// The command as restic's `sftp.command` takes it.

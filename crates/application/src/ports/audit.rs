@@ -16,6 +16,15 @@ pub struct RunQuery {
     pub limit: Option<u32>,
 }
 
+/// Where run records are kept, and whether that place is there yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditState {
+    /// Its address, without a password.
+    pub location: String,
+    /// Whether it is there; one that is not is made by the first record.
+    pub exists: bool,
+}
+
 /// Keeps run records.
 ///
 /// Promises: a record written by `finish_run` is read back equal; `finish_run` and `start_run` may
@@ -33,6 +42,9 @@ pub trait AuditLog: Send + Sync {
     async fn find_runs(&self, query: &RunQuery) -> Result<Vec<BackupRun>, Failure>;
     /// The newest record of each project that has one, and its newest success, in one question.
     async fn latest_runs(&self) -> Result<Vec<BackupRun>, Failure>;
+    /// That the store answers, has the schema of this version, and takes a record, of which none is
+    /// left. One that is not there yet is not made.
+    async fn check(&self) -> Result<AuditState, Failure>;
     /// Removes a record; false where there was none.
     async fn delete_run(&self, id: RunId) -> Result<bool, Failure>;
 }

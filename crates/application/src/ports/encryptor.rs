@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use backupctl_domain::Failure;
 
+use super::ToolInfo;
 use crate::context::StageContext;
 
 /// An encrypted file.
@@ -27,6 +28,10 @@ pub struct EncryptedFile {
 pub trait DumpEncryptor: Send + Sync {
     /// That every recipient can be encrypted to: present, well-formed, not expired.
     async fn check_keys(&self) -> Result<(), Failure>;
+    /// The program that does the work, found and answering; `None` for one that is built in.
+    async fn check_tool(&self) -> Result<Option<ToolInfo>, Failure> {
+        Ok(None)
+    }
     /// Encrypts `source` beside itself.
     async fn encrypt(&self, source: &Path, ctx: &StageContext) -> Result<EncryptedFile, Failure>;
     /// Decrypts `source` into `target`.

@@ -31,4 +31,6 @@ pub enum Heartbeat {
 pub trait HeartbeatMonitor: Send + Sync {
     /// Sends it, within 5 s. A `Start` to a monitor that has no such thing does nothing.
     async fn send(&self, heartbeat: &Heartbeat) -> Result<(), Failure>;
+    /// That the monitor's server answers, within 5 s, without telling it anything of a run.
+    async fn check(&self) -> Result<(), Failure>;
 }

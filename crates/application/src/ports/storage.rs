@@ -1,6 +1,6 @@
 //! The remote repository.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use backupctl_domain::retention::KeepPolicy;
@@ -126,6 +126,17 @@ pub struct RepositoryInfo {
     pub location: String,
 }
 
+/// What is kept of a repository on this machine, so that it need not be fetched again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RepositoryCache {
+    /// Its folder, whether it is there or not.
+    pub path: PathBuf,
+    /// Files in it; 0 where there is no folder.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// Looks after a repository itself.
 #[async_trait]
 pub trait RepositoryAdmin: Send + Sync {
@@ -138,8 +149,14 @@ pub trait RepositoryAdmin: Send + Sync {
     async fn init(&self, ctx: &StageContext) -> Result<(RepositoryInfo, bool), Failure>;
     /// Forgets one snapshot and frees its space.
     async fn forget(&self, snapshot: &SnapshotId, ctx: &StageContext) -> Result<(), Failure>;
-    /// The folder of the local cache of this repository.
-    fn cache_dir(&self) -> Option<&Path>;
+    /// How the repository is reached, where that takes a program and files of its own (ssh and its
+    /// key): that they are there and usable, without talking to anybody. `None` where it takes none.
+    async fn check_access(&self) -> Result<Option<String>, Failure>;
+    /// Measures the local cache of this repository on disk. Asks the repository who it is where that
+    /// is not known here.
+    async fn cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure>;
+    /// Removes that cache, and nothing that is not shown to be one; returns what was removed.
+    async fn clear_cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure>;
     /// The project whose snapshots this looks after.
     fn project(&self) -> &ProjectName;
 }

@@ -88,9 +88,13 @@ async fn assert_found(log: &dyn AuditLog, query: &RunQuery, expected: &[&BackupR
 pub async fn audit_log(log: Arc<dyn AuditLog>) {
     assert_found(&*log, &query(), &[]).await;
     assert_eq!(log.latest_runs().await.unwrap(), []);
+    assert!(!log.check().await.unwrap().location.is_empty());
     a_run_is_followed_from_start_to_end(&*log).await;
     runs_are_found_by_what_is_asked(&*log).await;
     the_latest_are_one_newest_and_one_success_a_project(&*log).await;
+    let kept = log.find_runs(&query()).await.unwrap();
+    assert!(log.check().await.unwrap().exists);
+    assert_eq!(log.find_runs(&query()).await.unwrap(), kept, "a check leaves no record");
 }
 
 async fn a_run_is_followed_from_start_to_end(log: &dyn AuditLog) {

@@ -55,6 +55,8 @@ pub async fn heartbeat_monitor(
     let took = Duration::from_secs(79);
     let up = Heartbeat::Up { message: "web: success in 1m 19s".to_owned(), took };
     let down = Heartbeat::Down { message: "web: failed at Dump".to_owned(), took };
+    soon("a check", good.check()).await.unwrap();
+    assert_eq!(received(), 0, "a check is no heartbeat");
     soon("a start", good.send(&Heartbeat::Start)).await.unwrap();
     assert_eq!(received(), 0, "a start is told as nothing else");
     for (n, heartbeat) in [up, down].iter().enumerate() {

@@ -42,6 +42,7 @@ pub async fn remote_storage(
     a_call_that_is_stopped_stores_nothing(&*storage, &ours, &sources).await;
     retention_really_removes(&*storage, &ours, &sources).await;
     one_snapshot_is_forgotten(&*storage, &*admin).await;
+    a_cache_is_measured_and_cleared(&*storage, &*admin).await;
 
     let left = their_storage.snapshots(&context(Stage::Sync)).await.unwrap();
     assert_eq!(left.len(), 1, "another project's snapshots are not ours to remove");
@@ -97,6 +98,7 @@ async fn a_repository_knows_itself(admin: &dyn RepositoryAdmin, project: &Projec
     assert_eq!(admin.project(), project);
     let info = admin.check(&ctx).await.unwrap();
     assert!(!info.id.is_empty() && !info.tool.is_empty() && !info.location.is_empty(), "{info:?}");
+    admin.check_access().await.unwrap();
     let (again, made) = admin.init(&ctx).await.unwrap();
     assert!(!made, "a repository that is there is left alone");
     assert_eq!(again.id, info.id);
@@ -262,4 +264,14 @@ async fn one_snapshot_is_forgotten(storage: &dyn RemoteStorage, admin: &dyn Repo
     assert_eq!(storage.snapshots(&ctx).await.unwrap(), before[1..]);
     let gone = admin.forget(&before[0].id, &ctx).await;
     assert_fails(gone, ErrorCode::SnapshotNotFound, "a snapshot that is gone");
+}
+
+async fn a_cache_is_measured_and_cleared(storage: &dyn RemoteStorage, admin: &dyn RepositoryAdmin) {
+    let ctx = context(Stage::Sync);
+    let before = admin.cache(&ctx).await.unwrap();
+    assert!(before.files > 0 && before.bytes > 0, "something was cached by now: {before:?}");
+    assert_eq!(admin.clear_cache(&ctx).await.unwrap(), before, "what is told was removed");
+    let after = admin.cache(&ctx).await.unwrap();
+    assert_eq!((after.path, after.files, after.bytes), (before.path, 0, 0));
+    storage.snapshots(&ctx).await.unwrap();
 }

@@ -3,17 +3,18 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use backupctl_application::ports::{AuditLog, RunQuery};
+use backupctl_application::ports::{AuditLog, AuditState, RunQuery};
 use backupctl_domain::{BackupRun, Failure, RunId, RunStatus, Stage};
 
 use super::faults::injectable;
 use super::{Core, Journal, locked};
 
 /// An [`AuditLog`]. Operations: `start_run`, `track_progress`, `finish_run`, `find_runs`,
-/// `latest_runs`, `delete_run`.
+/// `latest_runs`, `check`, `delete_run`.
 pub struct FakeAudit {
     core: Core,
     runs: Mutex<Vec<BackupRun>>,
+    absent: Mutex<bool>,
 }
 
 injectable!(FakeAudit);
@@ -27,9 +28,16 @@ impl FakeAudit {
             "finish_run",
             "find_runs",
             "latest_runs",
+            "check",
             "delete_run",
         ];
-        Self { core: Core::new(journal, operations), runs: Mutex::default() }
+        let core = Core::new(journal, operations);
+        Self { core, runs: Mutex::default(), absent: Mutex::default() }
+    }
+
+    /// From now on there is no database yet.
+    pub fn set_absent(&self) {
+        *locked(&self.absent) = true;
     }
 
     /// Every record, in the order in which they were first written.
@@ -110,6 +118,12 @@ impl AuditLog for FakeAudit {
             }
         }
         Ok(latest)
+    }
+
+    async fn check(&self) -> Result<AuditState, Failure> {
+        self.core.call("check", "check audit", None).await?;
+        let exists = !*locked(&self.absent);
+        Ok(AuditState { location: "sqlite:///fake/audit.db".to_owned(), exists })
     }
 
     async fn delete_run(&self, id: RunId) -> Result<bool, Failure> {

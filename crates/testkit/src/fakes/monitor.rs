@@ -9,7 +9,7 @@ use backupctl_domain::Failure;
 use super::faults::injectable;
 use super::{Core, Journal, locked};
 
-/// A [`HeartbeatMonitor`]. Operation: `send`.
+/// A [`HeartbeatMonitor`]. Operations: `send`, `check`.
 pub struct FakeMonitor {
     core: Core,
     heartbeats: Mutex<Vec<Heartbeat>>,
@@ -20,7 +20,7 @@ injectable!(FakeMonitor);
 impl FakeMonitor {
     /// A monitor that takes everything.
     pub fn new(journal: &Arc<Journal>) -> Self {
-        Self { core: Core::new(journal, &["send"]), heartbeats: Mutex::default() }
+        Self { core: Core::new(journal, &["send", "check"]), heartbeats: Mutex::default() }
     }
 
     /// What was sent, in order.
@@ -40,5 +40,8 @@ impl HeartbeatMonitor for FakeMonitor {
         self.core.call("send", format!("heartbeat {name}"), None).await?;
         locked(&self.heartbeats).push(heartbeat.clone());
         Ok(())
+    }
+    async fn check(&self) -> Result<(), Failure> {
+        self.core.call("check", "check monitor", None).await
     }
 }

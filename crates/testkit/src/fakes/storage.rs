@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
-    Clock, PruneReport, RemoteStorage, RepositoryAdmin, RepositoryInfo, RestoreReport,
-    RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
+    Clock, PruneReport, RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo,
+    RestoreReport, RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
 };
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::SyncPart;
@@ -48,10 +48,12 @@ struct State {
     dump_size: Option<u64>,
     lose_next: bool,
     requests: Vec<StoreRequest>,
+    cache: RepositoryCache,
 }
 
 /// A repository that several projects may share. Operations: `store`, `prove`, `prune`, `snapshots`,
-/// `restore`, `unlock_stale`, `check_tool`, `check`, `init`, `forget`.
+/// `restore`, `unlock_stale`, `check_tool`, `check`, `init`, `forget`,
+/// `check_access`, `cache`, `clear_cache`.
 pub struct FakeRepository {
     core: Core,
     clock: Arc<dyn Clock>,
@@ -74,6 +76,9 @@ impl FakeRepository {
             "check",
             "init",
             "forget",
+            "check_access",
+            "cache",
+            "clear_cache",
         ];
         Self {
             core: Core::new(journal, operations),
@@ -87,6 +92,11 @@ impl FakeRepository {
                 dump_size: None,
                 lose_next: false,
                 requests: Vec::new(),
+                cache: RepositoryCache {
+                    path: PathBuf::from("/fake/cache"),
+                    files: 3,
+                    bytes: 4096,
+                },
             }),
         }
     }
@@ -383,8 +393,21 @@ impl RepositoryAdmin for FakeStorage {
         Ok(())
     }
 
-    fn cache_dir(&self) -> Option<&Path> {
-        None
+    async fn check_access(&self) -> Result<Option<String>, Failure> {
+        self.repository.core.call("check_access", "check access", None).await?;
+        Ok(None)
+    }
+
+    async fn cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure> {
+        self.call("cache", "measure cache".to_owned(), ctx).await?;
+        Ok(locked(&self.repository.state).cache.clone())
+    }
+
+    async fn clear_cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure> {
+        self.call("clear_cache", "clear cache".to_owned(), ctx).await?;
+        let cache = &mut locked(&self.repository.state).cache;
+        let empty = RepositoryCache { path: cache.path.clone(), ..RepositoryCache::default() };
+        Ok(std::mem::replace(cache, empty))
     }
 
     fn project(&self) -> &ProjectName {

@@ -63,6 +63,7 @@ async fn an_embedded_database_is_private_and_made_by_the_first_write() {
     assert!(log.find_runs(&RunQuery::default()).await.unwrap().is_empty());
     log.track_progress(run.run_id, Stage::Dump).await.unwrap();
     assert!(!log.delete_run(run.run_id).await.unwrap());
+    assert!(!log.check().await.unwrap().exists);
     assert!(!folder.exists(), "reading makes nothing");
 
     log.finish_run(&run).await.unwrap();

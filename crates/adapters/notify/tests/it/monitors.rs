@@ -7,7 +7,7 @@ use backupctl_adapter_notify::{Healthchecks, UptimeKuma};
 use backupctl_application::ports::{Heartbeat, HeartbeatMonitor};
 use backupctl_domain::{ErrorCode, Secret};
 use backupctl_testkit::contracts;
-use backupctl_testkit::services::{HttpReceiver, Reply};
+use backupctl_testkit::services::{HttpReceiver, Reply, free_port};
 
 use super::{assert_hides, lines};
 
@@ -25,7 +25,7 @@ async fn uptime_kuma_keeps_the_promises_of_a_monitor() {
     refusing.reply_always(Reply::status(500));
     let token = Secret::value("t0ken");
     let monitor = |at: &HttpReceiver| Arc::new(UptimeKuma::new(&at.url(""), &token).unwrap());
-    let received = || good.requests().len();
+    let received = || good.requests().iter().filter(|r| r.path().contains("/push/")).count();
     contracts::heartbeat_monitor(monitor(&good), monitor(&refusing), received).await;
 }
 
@@ -36,7 +36,10 @@ async fn healthchecks_keeps_the_promises_of_a_monitor() {
     let monitor = |at: &HttpReceiver| {
         Arc::new(Healthchecks::new(&Secret::value(at.url("/ping/t0ken"))).unwrap())
     };
-    let received = || good.requests().iter().filter(|r| !r.path().ends_with("/start")).count();
+    let received = || {
+        let beat = |path: &str| path.contains("t0ken") && !path.ends_with("/start");
+        good.requests().iter().filter(|r| beat(r.path())).count()
+    };
     contracts::heartbeat_monitor(monitor(&good), monitor(&refusing), received).await;
 }
 
@@ -118,6 +121,33 @@ async fn a_ping_that_nobody_takes_is_a_failure() {
 
         assert_eq!(failure.code, ErrorCode::HeartbeatFailed);
         assert!(failure.message.contains(words), "{failure}");
+        assert_hides(&failure, "t0ken");
+    }
+}
+
+#[tokio::test]
+async fn a_check_asks_the_server_and_never_the_address_that_counts() {
+    let receiver = HttpReceiver::start();
+    // Whatever it answers, it is there.
+    receiver.reply_always(Reply::status(404));
+    let kuma = UptimeKuma::new(&receiver.url("/kuma"), &Secret::value("t0ken")).unwrap();
+    kuma.check().await.unwrap();
+    let ping = Healthchecks::new(&Secret::value(receiver.url("/ping/t0ken?rid=1"))).unwrap();
+    ping.check().await.unwrap();
+    assert_eq!(lines(&receiver), ["GET /kuma", "GET /"]);
+
+    let gone = format!("http://127.0.0.1:{}", free_port());
+    let failures = [
+        UptimeKuma::new(&gone, &Secret::value("t0ken")).unwrap().check().await.unwrap_err(),
+        Healthchecks::new(&Secret::value(format!("{gone}/ping/t0ken")))
+            .unwrap()
+            .check()
+            .await
+            .unwrap_err(),
+    ];
+    for failure in failures {
+        assert_eq!(failure.code, ErrorCode::HeartbeatFailed);
+        assert!(failure.message.contains("127.0.0.1"), "{failure}");
         assert_hides(&failure, "t0ken");
     }
 }

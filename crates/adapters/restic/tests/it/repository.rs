@@ -213,7 +213,10 @@ async fn only_restics_own_variables_and_the_projects_reach_it() {
     for name in ["RESTIC_PASSWORD_FILE", "RESTIC_REPOSITORY_FILE"] {
         assert!(call.env_remove.iter().any(|removed| removed == name));
     }
-    assert_eq!(restic.cache_dir(), Some(world.path("cache").as_path()));
+    let call = restic.invocation(["--cache-dir", "x", "snapshots"]).unwrap();
+    assert_eq!(call.args, ["-o", "local.layout=default", "--cache-dir", "x", "snapshots"]);
+    let set = |name: &str| call.env.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    assert_eq!(set("RESTIC_CACHE_DIR").unwrap(), world.path("cache").as_os_str());
 }
 
 #[tokio::test]

@@ -49,6 +49,8 @@ async fn a_whole_run_over_sftp_with_spaces_in_its_paths() {
         ssh.key_path = Some(key);
         ssh.known_hosts_path = Some(known);
     });
+    let access = restic.check_access().await.unwrap().unwrap();
+    assert!(access.starts_with("OpenSSH") && access.ends_with("/the key"), "{access}");
     let part = world.part(Some(world.dump("d.dump", "dump")));
     let stored = restic.store(&request(part.clone()), &ctx()).await.unwrap();
     restic.prove(&stored, &part, &ctx()).await.unwrap();
