@@ -30,6 +30,14 @@ impl DumpName {
         Self::parse_any(project, file_name).filter(|name| !name.ext.is_empty())
     }
 
+    /// Whether this is the name of a dump of `project` without a run's id, as the tool has made them
+    /// that this one replaces. It can be restored; it is not ours to remove.
+    pub fn is_of_older_tool(project: &ProjectName, file_name: &str) -> bool {
+        file_name.split_once('.').is_some_and(|(stem, ext)| {
+            Self::parse(project, &format!("{stem}_00000000.{ext}")).is_some()
+        })
+    }
+
     fn parse_any(project: &ProjectName, file_name: &str) -> Option<Self> {
         let rest = file_name.strip_prefix(project.as_str())?.strip_prefix("_backup_")?;
         let (stem, ext) = rest.split_once('.').unwrap_or((rest, ""));

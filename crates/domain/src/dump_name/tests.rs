@@ -10,6 +10,22 @@ fn project(name: &str) -> ProjectName {
 }
 
 #[test]
+fn a_name_without_a_run_is_of_the_older_tool() {
+    let shop = ProjectName::new("shop").unwrap();
+    for (name, older) in [
+        ("shop_backup_20260318_000005.dump", true),
+        ("shop_backup_20260318_000005.sql.gz.gpg", true),
+        ("shop_backup_20260318_000005_a1b2c3d4.dump", false),
+        ("shop_backup_20260318_000005", false),
+        ("other_backup_20260318_000005.dump", false),
+        ("shop_backup_20261318_000005.dump", false),
+    ] {
+        assert_eq!(DumpName::is_of_older_tool(&shop, name), older, "{name}");
+        assert!(!older || DumpName::parse(&shop, name).is_none());
+    }
+}
+
+#[test]
 fn names_round_trip_and_foreign_files_do_not_parse() {
     let p = project("my-app");
     let name = "my-app_backup_20260318_000005_a1b2c3d4.dump.zst.age";
