@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use backupctl_domain::redact::is_secret_name;
 
+use crate::expand::{Problem, expand};
+
 /// The surroundings that configuration is read in, captured once.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -76,6 +78,15 @@ impl Variables<'_> {
         (!value.is_empty()).then_some((value.as_str(), Source::DotEnv(*line)))
     }
 
+    /// Where a variable is set to nothing, if it is.
+    pub(crate) fn set_to_nothing(&self, name: &str) -> Option<Source> {
+        if let Some((value, line)) = self.dotenv.get(name) {
+            return value.is_empty().then_some(Source::DotEnv(*line));
+        }
+        let process = self.environment.variables.get(name)?;
+        process.is_empty().then_some(Source::Process)
+    }
+
     /// Its value alone.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.get(name).map(|(value, _)| value)
@@ -93,40 +104,83 @@ impl Variables<'_> {
     }
 }
 
-/// A `.env` file's lines that are none.
+/// A `.env` file's lines that are none, or not what they seem.
 pub(crate) struct BadLine {
     pub line: u64,
     pub message: String,
 }
 
-/// Reads `KEY=VALUE` lines: `export ` before it, comments and blank lines are fine, quotes go off.
-/// Nothing in a value is expanded, save `\n`, `\"` and `\\` between double quotes.
-pub(crate) fn parse_dotenv(text: &str) -> (BTreeMap<String, (String, u64)>, Vec<BadLine>) {
-    let mut variables = BTreeMap::new();
+/// Reads `KEY=VALUE` lines: `export ` before it, comments and blank lines are fine, quotes go off, and
+/// a quoted value may go on over several lines. Between double quotes `\n`, `\"`, `\\` and `\$` are
+/// escapes. `${VAR}` and `${VAR:-default}` stand for what the process or a line above sets, save
+/// between single quotes; what nobody sets stays as it is written.
+pub(crate) fn parse_dotenv<'p>(
+    text: &str,
+    process: &impl Fn(&str) -> Option<&'p str>,
+) -> (BTreeMap<String, (String, u64)>, Vec<BadLine>) {
+    let mut variables: BTreeMap<String, (String, u64)> = BTreeMap::new();
     let mut bad = Vec::new();
-    for (number, line) in (1_u64..).zip(text.trim_start_matches('\u{feff}').lines()) {
+    let mut lines = (1_u64..).zip(text.trim_start_matches('\u{feff}').lines());
+    while let Some((number, line)) = lines.next() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-        let mut problem =
-            |message: &str| bad.push(BadLine { line: number, message: message.to_owned() });
+        let mut problem = |message: String| bad.push(BadLine { line: number, message });
         let Some((name, value)) = line.split_once('=') else {
-            problem("not of the form `KEY=VALUE`; the line is ignored");
+            problem("not of the form `KEY=VALUE`; the line is ignored".to_owned());
             continue;
         };
         let name = name.trim();
         if !is_variable_name(name) {
-            problem("not a variable's name before `=`; the line is ignored");
+            problem("not a variable's name before `=`; the line is ignored".to_owned());
             continue;
         }
-        match unquote(value.trim()) {
-            Some(value) => {
-                variables.insert(name.to_owned(), (value, number));
+        let value = value.trim();
+        let mut read = unquote(value);
+        if read.is_none() {
+            // The quote may be closed further down.
+            let mut ahead = lines.clone();
+            let mut whole = value.to_owned();
+            while read.is_none() {
+                let Some((_, more)) = ahead.next() else { break };
+                whole.push('\n');
+                whole.push_str(more);
+                read = unquote(&whole);
             }
-            None => problem("a quote is not closed; the line is ignored"),
+            if read.is_some() {
+                lines = ahead;
+            }
         }
+        let Some(value) = read else {
+            problem("a quote is not closed; the line is ignored".to_owned());
+            continue;
+        };
+        let value = match value {
+            Unquoted::Literal(value) => value,
+            Unquoted::Open(value) => {
+                let above = |n: &str| variables.get(n).map(|(v, _)| v.as_str());
+                match expand(&value, &|n: &str| process(n).or_else(|| above(n))) {
+                    Ok(value) => value,
+                    Err(problems) => {
+                        for what in problems {
+                            problem(match what {
+                                Problem::Unset(n) => format!(
+                                    "`${{{n}}}` in the value of {name} is set nowhere above; it \
+                                     stays as it is written"
+                                ),
+                                Problem::Syntax(why) => {
+                                    format!("{why}; the value of {name} stays as it is written")
+                                }
+                            });
+                        }
+                        value
+                    }
+                }
+            }
+        };
+        variables.insert(name.to_owned(), (value, number));
     }
     (variables, bad)
 }
@@ -138,18 +192,28 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// A value without its quotes.
+enum Unquoted {
+    /// Meant as it is.
+    Literal(String),
+    /// `${VAR}` in it means a variable.
+    Open(String),
+}
+
 /// The value without quotes, or without a comment behind it; `None` if a quote is not closed.
-fn unquote(value: &str) -> Option<String> {
+fn unquote(value: &str) -> Option<Unquoted> {
     match value.chars().next() {
-        Some('\'') => Some(value[1..].split_once('\'')?.0.to_owned()),
+        Some('\'') => Some(Unquoted::Literal(value[1..].split_once('\'')?.0.to_owned())),
         Some('"') => {
             let mut out = String::new();
-            let mut chars = value[1..].chars();
+            let mut chars = value[1..].chars().peekable();
             loop {
                 match chars.next()? {
-                    '"' => return Some(out),
+                    '"' => return Some(Unquoted::Open(out)),
                     '\\' => match chars.next()? {
                         'n' => out.push('\n'),
+                        // What the reader of `${VAR}` takes for the characters themselves.
+                        '$' if chars.peek() == Some(&'{') => out.push_str("$$"),
                         c @ ('"' | '\\' | '$') => out.push(c),
                         c => out.extend(['\\', c]),
                     },
@@ -157,8 +221,12 @@ fn unquote(value: &str) -> Option<String> {
                 }
             }
         }
-        Some('#') | None => Some(String::new()),
-        Some(_) => Some(value.split(" #").next().unwrap_or(value).trim_end().to_owned()),
+        Some('#') | None => Some(Unquoted::Literal(String::new())),
+        Some(_) => {
+            let comment = value.find(" #").into_iter().chain(value.find("\t#")).min();
+            let value = &value[..comment.unwrap_or(value.len())];
+            Some(Unquoted::Open(value.trim_end().to_owned()))
+        }
     }
 }
 
@@ -166,11 +234,16 @@ fn unquote(value: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn nothing(_: &str) -> Option<&'static str> {
+        None
+    }
+
     #[test]
     fn a_dotenv_file_is_read_as_written() {
         let (all, bad) = parse_dotenv(
             "\u{feff}# c\nA=1\nexport B = two words # note\nC='x # y $Z'\nD=\"l\\n\\\"q\\\" \\d\"\n\
-             E=\nF=pa#ss=w\nnonsense\n1X=2\nG='open\nDAILY=0 8 * * *\nH= # nothing\n",
+             E=\nF=pa#ss=w\nnonsense\n1X=2\nG='open\nDAILY=0 8 * * *\nH= # nothing\nI=x\t# c\r\n",
+            &nothing,
         );
         let get = |k: &str| all.get(k).map(|(v, _)| v.as_str());
         assert_eq!(get("A"), Some("1"));
@@ -181,7 +254,32 @@ mod tests {
         assert_eq!(get("F"), Some("pa#ss=w"));
         assert_eq!(get("DAILY"), Some("0 8 * * *"));
         assert_eq!(get("H"), Some(""));
+        assert_eq!(get("I"), Some("x"));
         assert_eq!(bad.iter().map(|b| b.line).collect::<Vec<_>>(), [8, 9, 10]);
+    }
+
+    #[test]
+    fn quoted_values_go_on_over_lines() {
+        let (all, bad) = parse_dotenv("K=\"one\n# two\nthree\" # c\nL='a\n\nb'\nM=1\n", &nothing);
+        assert!(bad.is_empty());
+        assert_eq!(all["K"], ("one\n# two\nthree".to_owned(), 1));
+        assert_eq!(all["L"], ("a\n\nb".to_owned(), 4));
+        assert_eq!(all["M"], ("1".to_owned(), 7));
+    }
+
+    #[test]
+    fn variables_in_values_stand_for_what_is_set_above() {
+        let (all, bad) = parse_dotenv(
+            "A=1\nB=x${A}y${P}\nC=\"${A}\"\nD='${A}'\nE=\"\\${A} \\$A\"\nF=${LATER}\nLATER=2\n\
+             G=${NOPE:-d}$${A}\nH=${A\nP=file\nI=${P}\n",
+            &|name: &str| (name == "P").then_some("process"),
+        );
+        let got: Vec<&str> = "ABCDEFGHI".chars().map(|c| all[&c.to_string()].0.as_str()).collect();
+        let expected =
+            ["1", "x1yprocess", "1", "${A}", "${A} $A", "${LATER}", "d${A}", "${A", "process"];
+        assert_eq!(got, expected);
+        assert_eq!(bad.iter().map(|b| b.line).collect::<Vec<_>>(), [6, 9]);
+        assert!(bad[0].message.contains("`${LATER}` in the value of F"), "{}", bad[0].message);
     }
 
     #[test]
@@ -190,10 +288,12 @@ mod tests {
             variables: [("A", "env"), ("B", "")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
             ..Environment::default()
         };
-        let dotenv = parse_dotenv("A=file\nB=file\nC=\n").0;
+        let dotenv = parse_dotenv("A=file\nB=file\nC=\n", &nothing).0;
         let all = Variables { environment: &environment, dotenv_file: ".env".into(), dotenv };
         assert_eq!(all.get("A"), Some(("env", Source::Process)));
         assert_eq!(all.get("B"), Some(("file", Source::DotEnv(2))));
         assert_eq!(all.get("C"), None);
+        assert_eq!(all.set_to_nothing("C"), Some(Source::DotEnv(3)));
+        assert_eq!(all.set_to_nothing("A"), None);
     }
 }

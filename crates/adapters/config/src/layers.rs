@@ -4,6 +4,7 @@
 //! given are numbers: each is the place in an [`Arena`] of a value that knows where it was written.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use figment::value::{Dict, Map, Num, Tag, Value};
@@ -63,8 +64,8 @@ impl<'a> Arena<'a> {
     }
 }
 
-/// One layer, as figment takes it.
-struct Layer(Dict);
+/// One layer, as figment takes it: once, so that a thousand projects are not copied a thousand times.
+struct Layer(Cell<Dict>);
 
 impl Provider for Layer {
     fn metadata(&self) -> Metadata {
@@ -72,7 +73,7 @@ impl Provider for Layer {
     }
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        Ok(Profile::Default.collect(self.0.clone()))
+        Ok(Profile::Default.collect(self.0.take()))
     }
 }
 
@@ -87,7 +88,7 @@ pub(crate) fn merge(mut lower: Dict, upper: Dict) -> Dict {
         }
     }
     drop_other_forms(&mut lower, &upper);
-    let merged = Figment::from(Layer(lower)).merge(Layer(upper));
+    let merged = Figment::from(Layer(lower.into())).merge(Layer(upper.into()));
     // The dictionaries as they are: extracting would convert them.
     let data = Provider::data(&merged).ok();
     data.and_then(|mut profiles| profiles.remove(&Profile::Default)).unwrap_or_default()
@@ -191,7 +192,7 @@ impl<'a> FileLayer<'a, '_> {
                 }
                 // The file's own parts, which are read by themselves.
                 Some(_) if self.scope == Scope::Global && is_part(&path) => continue,
-                Some(_) if matches!(entry.node.value, Yaml::Null) => continue,
+                Some(_) if entry.node.is_blank() => continue,
                 Some(Known::Section) if !WHOLE_SECTIONS.contains(&path.as_str()) => {
                     if let Yaml::Map(_) = entry.node.value {
                         self.section(&path, &entry.node).into()
@@ -216,7 +217,7 @@ impl<'a> FileLayer<'a, '_> {
                         continue;
                     }
                     let lines = entry.node.entries().iter();
-                    let lines = lines.filter(|e| !matches!(e.node.value, Yaml::Null));
+                    let lines = lines.filter(|e| !e.node.is_blank());
                     lines.map(|e| (e.key.clone(), self.leaf(&e.node))).collect::<Dict>().into()
                 }
                 Some(_) => self.leaf(&entry.node),
@@ -295,8 +296,8 @@ pub(crate) fn from_variables(key: &Key, variables: &Variables<'_>) -> Vec<(Strin
 fn audit_url(variables: &Variables<'_>) -> Option<Leaf<'static>> {
     let (host, source) = variables.get("AUDIT_DB_HOST")?;
     let part = |name, otherwise| variables.value(name).unwrap_or(otherwise);
-    let user = crate::text::percent_encode(part("AUDIT_DB_USER", "backupctl"));
-    let name = crate::text::percent_encode(part("AUDIT_DB_NAME", "backupctl"));
+    let user = crate::text::percent_encode(part("AUDIT_DB_USER", "audit_user"));
+    let name = crate::text::percent_encode(part("AUDIT_DB_NAME", "backup_audit"));
     let url = format!("postgres://{user}@{host}:{}/{name}", part("AUDIT_DB_PORT", "5432"));
     let origin = Origin::Variable("AUDIT_DB_HOST".to_owned(), source);
     Some(Leaf { node: Cow::Owned(Node::text(url)), origin })

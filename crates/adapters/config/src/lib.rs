@@ -46,12 +46,21 @@ pub fn to_yaml(view: &serde_json::Value) -> String {
 pub struct FileConfig {
     explicit: Option<PathBuf>,
     environment: Environment,
+    to_read: bool,
 }
 
 impl FileConfig {
     /// Reads `explicit` if it is given, else the first of the usual places. Nothing is read yet.
     pub fn new(explicit: Option<PathBuf>, environment: Environment) -> Self {
-        Self { explicit, environment }
+        Self { explicit, environment, to_read: false }
+    }
+
+    /// The same for commands that only read a project's snapshots: projects come without hooks,
+    /// channels and monitor, and what else reading does without (the database, the schedule, the
+    /// retention) may name variables that are not set here, as on a new machine.
+    #[must_use]
+    pub fn to_read(self) -> Self {
+        Self { to_read: true, ..self }
     }
 
     /// The file that loading reads, as an absolute path; `INVALID_CONFIG` if there is none.
@@ -119,7 +128,8 @@ impl FileConfig {
 impl ConfigLoader for FileConfig {
     async fn load(&self) -> Result<LoadedConfig, Failure> {
         let file = self.locate()?;
-        let load::Loaded { mut config, audit_password } = load::load(&file, &self.environment)?;
+        let load::Loaded { mut config, audit_password } =
+            load::load(&file, &self.environment, self.to_read)?;
         if let (Ok(settings), Some(password)) = (&mut config.global, audit_password) {
             let folder = file.parent().unwrap_or(Path::new("/"));
             let url = settings.audit_url.clone();

@@ -24,7 +24,11 @@ pub(crate) struct Loaded {
 }
 
 /// Reads the file and the `.env` beside it.
-pub(crate) fn load(file: &Path, environment: &Environment) -> Result<Loaded, Failure> {
+pub(crate) fn load(
+    file: &Path,
+    environment: &Environment,
+    to_read: bool,
+) -> Result<Loaded, Failure> {
     let text = std::fs::read_to_string(file).map_err(|e| {
         Failure::new(
             ErrorCode::InvalidConfig,
@@ -57,16 +61,31 @@ pub(crate) fn load(file: &Path, environment: &Environment) -> Result<Loaded, Fai
     }
     let mut warnings = Vec::new();
     let variables = variables(file, environment, &mut warnings);
-    Ok(read(file, &root, &variables, warnings))
+    Ok(read(file, &root, &variables, to_read, warnings))
 }
 
-/// The variables of the process and of the `.env` file beside the configuration.
+/// The `.env` file: the one beside the configuration. For a `config/projects.yml` that has none
+/// there, the one of the folder around: that is where the tool that this one replaces keeps it.
+fn dotenv_of(file: &Path) -> PathBuf {
+    let beside = file.with_file_name(".env");
+    let around = file.parent().and_then(Path::parent).map(|folder| folder.join(".env"));
+    match around {
+        Some(around)
+            if file.ends_with("config/projects.yml") && !beside.exists() && around.exists() =>
+        {
+            around
+        }
+        _ => beside,
+    }
+}
+
+/// The variables of the process and of the `.env` file that belongs to the configuration.
 pub(crate) fn variables<'a>(
     file: &Path,
     environment: &'a Environment,
     warnings: &mut Vec<ConfigIssue>,
 ) -> Variables<'a> {
-    let dotenv_file = file.with_file_name(".env");
+    let dotenv_file = dotenv_of(file);
     let mut warn = |line: Option<u64>, message: String| {
         warnings.push(ConfigIssue {
             file: dotenv_file.clone(),
@@ -80,7 +99,7 @@ pub(crate) fn variables<'a>(
     let mut dotenv = BTreeMap::new();
     match std::fs::read_to_string(&dotenv_file) {
         Ok(text) => {
-            let (read, bad) = parse_dotenv(&text);
+            let (read, bad) = parse_dotenv(&text, &|name: &str| environment.get(name));
             dotenv = read;
             for bad in bad {
                 warn(Some(bad.line), bad.message);
@@ -101,10 +120,12 @@ fn read<'a>(
     file: &Path,
     root: &'a Node,
     variables: &'a Variables<'a>,
+    to_read: bool,
     mut warnings: Vec<ConfigIssue>,
 ) -> Loaded {
     let ctx = Context {
         variables,
+        to_read,
         file: file.to_owned(),
         folder: file.parent().map(Path::to_owned).unwrap_or_default(),
         inspected: RefCell::default(),

@@ -88,18 +88,19 @@ fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Op
         );
     }
     let schedule = schedule(r, shared);
-    let database = database::read(r);
+    let database = database::read(r).or(r.ctx.to_read.then_some(None));
     let compression = database::compression(r);
     let assets = Assets { paths: r.paths("assets.paths"), exclude: r.list("assets.exclude") };
     let restic = destination::read(r, shared);
     let enabled = r.flag("enabled").unwrap_or(true);
     let timeout = r.minutes("timeout_minutes");
-    let retention = retention(r);
+    let retention = if r.ctx.to_read { Retention::default() } else { retention(r) };
     let encryption = encryption::read(r);
-    let hooks = hooks(r);
+    let to_read = r.ctx.to_read;
+    let hooks = if to_read { Hooks::default() } else { hooks(r) };
     let verification = r.flag("verification.enabled").unwrap_or(true);
-    let notifications = channels::read(r);
-    let monitor = monitor(r, shared);
+    let notifications = if to_read { Vec::new() } else { channels::read(r) };
+    let monitor = if to_read { None } else { monitor(r, shared) };
     if !r.issues.is_empty() {
         return None;
     }

@@ -16,7 +16,7 @@ use figment::value::{Dict, Value};
 
 use crate::environment::{Source, Variables};
 use crate::expand::{Problem, expand};
-use crate::keys::SECRET_FORMS;
+use crate::keys::{SECRET_FORMS, nearest};
 use crate::layers::{Arena, Leaf, Origin, ShapeIssue, find};
 use crate::shell;
 use crate::yaml::{Node, Place, Yaml};
@@ -25,6 +25,8 @@ use crate::yaml::{Node, Place, Yaml};
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub variables: &'a Variables<'a>,
+    /// Whether projects are only read from, not backed up (see [`crate::FileConfig::to_read`]).
+    pub to_read: bool,
     /// The configuration file.
     pub file: PathBuf,
     /// Its folder, which relative paths count from.
@@ -94,6 +96,19 @@ impl<'r, 'a> Reader<'r, 'a> {
     pub(crate) fn given(&self, path: &str) -> bool {
         find(self.dict, path).is_some()
             || SECRET_FORMS.iter().any(|form| find(self.dict, &format!("{path}{form}")).is_some())
+    }
+
+    /// Whether something is wrong with a key's value, or with that of a secret's other form: then it is
+    /// not missing as well.
+    pub(crate) fn misread(&self, path: &str) -> bool {
+        let key = self.shown_key(path);
+        let of = |told: &str| {
+            told.strip_prefix(&key)
+                .is_some_and(|form| form.is_empty() || SECRET_FORMS.contains(&form))
+        };
+        // Reading does without a value that does not resolve, and tells nothing of it.
+        let done_without = self.ctx.to_read && self.given(path);
+        done_without || self.issues.iter().any(|issue| of(&issue.key))
     }
 
     /// Whether a key is given by somebody, and not by the built-in defaults alone.
@@ -170,14 +185,19 @@ impl<'r, 'a> Reader<'r, 'a> {
         issue
     }
 
-    fn at(&self, path: &str, place: Place, message: String) -> ConfigIssue {
-        let key = match &self.shown {
+    /// A key as messages name it.
+    fn shown_key(&self, path: &str) -> String {
+        match &self.shown {
             Some((start, shown)) => match path.strip_prefix(start) {
                 Some(rest) => format!("{shown}{rest}"),
                 None => path.to_owned(),
             },
             None => path.to_owned(),
-        };
+        }
+    }
+
+    fn at(&self, path: &str, place: Place, message: String) -> ConfigIssue {
+        let key = self.shown_key(path);
         ConfigIssue {
             file: self.ctx.file.clone(),
             line: Some(place.line).filter(|line| *line > 0),
@@ -231,6 +251,10 @@ impl<'r, 'a> Reader<'r, 'a> {
         };
         match resolved {
             Ok(text) => Some(text).filter(|t| !t.is_empty()),
+            Err(problems) if self.can_do_without(path, &problems) => {
+                // Recipients are for writing, and that there are some is asked all the same.
+                path.starts_with("encryption.").then(|| text.clone())
+            }
             Err(problems) => {
                 for problem in problems {
                     self.wrong(path, leaf, self.problem_text(problem, path));
@@ -240,21 +264,63 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 
+    /// Whether nothing but an unset variable keeps this value away, and reading does without it.
+    fn can_do_without(&self, path: &str, problems: &[Problem]) -> bool {
+        let needed = |section: &str| {
+            path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.ctx.to_read
+            && problems.iter().all(|problem| matches!(problem, Problem::Unset(_)))
+            && !NEEDED_TO_READ.into_iter().any(needed)
+    }
+
     fn problem_text(&self, problem: Problem, path: &str) -> String {
         match problem {
             Problem::Syntax(text) => text,
-            Problem::Unset(name) if HOOKS.contains(&path) => format!(
-                "the variable `{name}` is not set; set it in the environment or in {}, or write \
-                 `$${{{name}}}` if the hook sets it itself",
-                self.ctx.variables.dotenv_file.display()
-            ),
-            Problem::Unset(name) => format!(
-                "the variable `{name}` is not set; set it in the environment or in {}",
-                self.ctx.variables.dotenv_file.display()
-            ),
+            Problem::Unset(name) if self.ctx.variables.set_to_nothing(&name).is_some() => {
+                let place = match self.ctx.variables.set_to_nothing(&name) {
+                    Some(Source::DotEnv(line)) => {
+                        format!("{}:{line}", self.ctx.variables.dotenv_file.display())
+                    }
+                    _ => "the environment".to_owned(),
+                };
+                format!(
+                    "the variable `{name}` is empty in {place}; give it a value, or write \
+                     `${{{name}:-}}` if nothing is meant"
+                )
+            }
+            Problem::Unset(name) => {
+                let file = self.ctx.variables.dotenv_file.display();
+                let set = match nearest(&name, self.ctx.variables.dotenv.keys().map(String::as_str))
+                {
+                    Some(near) => format!("did you mean `{near}`? Else set it"),
+                    None => "set it".to_owned(),
+                };
+                let unchecked = if HOOKS.contains(&path) {
+                    format!(", or write `$${{{name}}}` if the hook sets it itself")
+                } else {
+                    String::new()
+                };
+                format!(
+                    "the variable `{name}` is not set; {set} in the environment or in \
+                     {file}{unchecked}"
+                )
+            }
         }
     }
 }
+
+/// What reading a project's snapshots needs of the configuration.
+const NEEDED_TO_READ: [&str; 8] = [
+    "name",
+    "base_dir",
+    "restic",
+    "ssh",
+    "assets",
+    "encryption.enabled",
+    "encryption.type",
+    "encryption.identity_file",
+];
 
 /// The keys whose texts are for a shell.
 pub(crate) const HOOKS: [&str; 3] = ["hooks.pre_backup", "hooks.post_backup", "hooks.finally"];

@@ -20,8 +20,10 @@ The first of these that is there:
 5. `$XDG_CONFIG_HOME/backupctl/backupctl.yml` (usually `~/.config/backupctl/backupctl.yml`)
 6. `/etc/backupctl/backupctl.yml`
 
-A `.env` file beside it is read too: `KEY=VALUE` lines, quotes and comments as in a shell, nothing \
-expanded. The real environment wins over it, and a variable that is empty counts as unset.
+A `.env` file beside it is read too (for a `config/projects.yml` without one: the `.env` of the folder \
+around): `KEY=VALUE` lines, quotes and comments as in a shell, quoted values over several lines. \
+`${VAR}` in a value, but not between single quotes, is what the environment or a line above sets. The \
+real environment wins over the file, and a variable that is empty counts as unset.
 
 The file is read afresh for every run. `backupctl config validate` lists every mistake with file, \
 line and column; `backupctl config show PROJECT` shows a project as it is in effect.

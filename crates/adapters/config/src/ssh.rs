@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use backupctl_domain::project::{HostKeyCheck, SshTarget};
 
+use crate::layers::Origin;
 use crate::reader::Reader;
 
 /// The global `ssh.*` keys.
@@ -22,7 +23,7 @@ impl SshSettings {
         Self {
             host: r.text("ssh.host"),
             user: r.text("ssh.user"),
-            port: r.port("ssh.port").unwrap_or(22),
+            port: port(r),
             key_path: r.path("ssh.key_path"),
             known_hosts_path: r.path("ssh.known_hosts_path"),
             host_key_check: match r.text("ssh.host_key_check").as_deref() {
@@ -64,6 +65,15 @@ impl SshSettings {
             host_key_check: self.host_key_check,
         }
     }
+}
+
+/// The port; where none is given, that of the server: storage boxes listen at 23.
+fn port(r: &mut Reader<'_, '_>) -> u16 {
+    let of_box = r.leaf("ssh.host").is_some_and(
+        |leaf| matches!(&leaf.origin, Origin::Variable(name, _) if name == "HETZNER_SSH_HOST"),
+    );
+    let given = r.port("ssh.port").filter(|_| r.chosen("ssh.port"));
+    given.unwrap_or(if of_box { 23 } else { 22 })
 }
 
 /// Whom an sftp location speaks of.

@@ -64,6 +64,15 @@ impl Node {
         self.entry(key).map(|e| &e.node)
     }
 
+    /// Whether nothing was written, or an empty text.
+    pub(crate) fn is_blank(&self) -> bool {
+        match &self.value {
+            Yaml::Null => true,
+            Yaml::Text(text) => text.is_empty(),
+            Yaml::List(_) | Yaml::Map(_) => false,
+        }
+    }
+
     /// What it is, for a message.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {

@@ -151,9 +151,10 @@ impl<'a> Restore<'a> {
     }
 
     fn is_dump(&self, path: &Path) -> bool {
-        path.file_name()
-            .and_then(|n| n.to_str())
-            .is_some_and(|n| DumpName::parse(&self.project.name, n).is_some())
+        let name = &self.project.name;
+        path.file_name().and_then(|n| n.to_str()).is_some_and(|n| {
+            DumpName::parse(name, n).is_some() || DumpName::is_of_older_tool(name, n)
+        })
     }
 
     /// The snapshots to restore from: the one named, or the newest with the wanted part.
@@ -253,7 +254,10 @@ impl<'a> Restore<'a> {
         outcome: &mut RestoreOutcome,
     ) -> Result<bool, Failure> {
         let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let Some(dump) = DumpName::parse(&self.project.name, name) else { return Ok(false) };
+        let Some(dump) = DumpName::parse(&self.project.name, name) else {
+            outcome.notes.push("checksum not compared: the dump names no run".to_owned());
+            return Ok(false);
+        };
         let query = RunQuery {
             project: Some(self.project.name.clone()),
             id_prefix: Some(dump.run.clone()),

@@ -27,7 +27,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Secret,
         env: &["AUDIT_DATABASE_URL"],
         default: Computed("`sqlite://{base_dir}/audit.db`"),
-        meaning: "the audit database: embedded SQLite (`sqlite://…`) or PostgreSQL (`postgres://user@host/name`); `AUDIT_DB_HOST`, `AUDIT_DB_PORT`, `AUDIT_DB_NAME`, `AUDIT_DB_USER` together give it as well",
+        meaning: "the audit database: embedded SQLite (`sqlite://…`) or PostgreSQL (`postgres://user@host/name`); `AUDIT_DB_HOST` gives it as well, with `AUDIT_DB_PORT` (5432), `AUDIT_DB_NAME` (`backup_audit`) and `AUDIT_DB_USER` (`audit_user`)",
     },
     Key {
         path: "audit.password",
@@ -147,7 +147,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Count(1, 65_535),
         env: &["SSH_PORT", "HETZNER_SSH_PORT"],
         default: Fixed("22"),
-        meaning: "its port; Hetzner storage boxes use 23",
+        meaning: "its port; 23 where none is given and the host comes from `HETZNER_SSH_HOST`",
     },
     Key {
         path: "ssh.key_path",
@@ -580,7 +580,7 @@ pub(crate) const KEYS: &[Key] = &[
         scope: Scope::Both,
         kind: Kind::Choice(&["age", "gpg"]),
         env: &["ENCRYPTION_TYPE"],
-        default: Computed("`gpg` if `GPG_RECIPIENT` is set, else `age`"),
+        default: Computed("by the recipient: `age` for an age or ssh key, else `gpg`"),
         meaning: "with what",
     },
     Key {

@@ -168,7 +168,7 @@ fn element<'a>(
 pub(super) fn kind(r: &mut Reader<'_, '_>, section: &str) -> Option<String> {
     let path = format!("{section}.type");
     let kind = r.text(&path);
-    if kind.is_none() && !r.given(&path) {
+    if kind.is_none() && !r.misread(&path) {
         r.missing(&path, format!("`{path}` is missing"));
     }
     kind
@@ -195,7 +195,7 @@ pub(super) fn warn_of_others(r: &mut Reader<'_, '_>, section: &str, kind: &str) 
 /// A secret that the type cannot do without.
 pub(super) fn required_secret(r: &mut Reader<'_, '_>, path: &str, kind: &str) -> Option<Secret> {
     let secret = r.secret(path);
-    if secret.is_none() && !r.given(path) {
+    if secret.is_none() && !r.misread(path) {
         let name = path.rsplit('.').next().unwrap_or(path);
         let env = key(path).and_then(|k| k.env.first());
         let env = env.map_or(String::new(), |name| format!(" (or {name})"));
@@ -255,7 +255,7 @@ fn read_email(r: &mut Reader<'_, '_>) -> Option<EmailChannel> {
     for (name, absent) in
         [("smtp_host", host.is_none()), ("to", to.is_empty()), ("from", from.is_none())]
     {
-        if absent && !r.given(&at(name)) {
+        if absent && !r.misread(&at(name)) {
             let env = name.trim_start_matches("smtp_").to_uppercase();
             r.missing(
                 &at(name),

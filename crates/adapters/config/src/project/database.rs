@@ -29,18 +29,18 @@ pub(super) fn read(r: &mut Reader<'_, '_>) -> Option<Option<Database>> {
         return Some(None);
     }
     let Some(engine) = engine else {
-        if !r.given("database.type") {
+        if !r.misread("database.type") {
             let all = Engine::ALL.map(Engine::as_str).join("`, `");
             r.missing("database.type", format!("`database.type` is missing: one of `{all}`"));
         }
         return None;
     };
     let file = engine == Engine::Sqlite;
-    if file && path.is_none() && !r.given("database.path") {
+    if file && path.is_none() && !r.misread("database.path") {
         r.missing("database.path", "`database.path` is missing: the SQLite database's file");
     }
     let named = !matches!(engine, Engine::Sqlite | Engine::Redis);
-    if named && name.is_none() && !r.given("database.name") {
+    if named && name.is_none() && !r.misread("database.name") {
         r.missing(
             "database.name",
             "`database.name` is missing: the database's name, or `all` for every database",

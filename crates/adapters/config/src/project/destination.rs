@@ -14,7 +14,7 @@ pub(super) fn read(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<ResticTarg
     }
     let location = location(r, shared);
     let password = r.secret("restic.password");
-    if password.is_none() && !r.given("restic.password") && location.is_some() {
+    if password.is_none() && !r.misread("restic.password") && location.is_some() {
         r.missing(
             "restic.password",
             "the repository has no password: set `restic.password`, `restic.password_file`, \

@@ -88,7 +88,7 @@ async fn global_keys_come_from_defaults_file_and_environment() {
     site = site.var("BACKUP_RETRY_COUNT", "7").var("APP_PORT", "4000").var("AUDIT_DB_HOST", "db");
     let g = global(&site).await;
     assert_eq!((g.retry.count, g.http_listen.as_str()), (7, "127.0.0.1:4000"));
-    assert_eq!(g.audit_url.expose().unwrap(), "postgres://backupctl:p@db:5432/backupctl");
+    assert_eq!(g.audit_url.expose().unwrap(), "postgres://audit_user:p@db:5432/backup_audit");
     site.environment.euid = 0;
     site = Site { environment: site.environment.clone(), ..Site::project("") };
     site.environment.cwd = site.path().to_owned();

@@ -1,49 +1,8 @@
-//! Whole files: those of the tool before, the starter, and what `config show` makes of a project.
+//! Whole files: the starter, and what `config show` makes of a project.
 
 use backupctl_adapter_config::{reference_markdown, schema, starter_config, starter_env};
-use backupctl_domain::project::{Algorithm, Channel, Engine, SmtpSecurity};
 
 use crate::Site;
-
-#[tokio::test]
-async fn the_files_of_the_tool_before_load_unchanged() {
-    let mut site = Site::new("");
-    std::fs::remove_file(site.path().join("backupctl.yml")).unwrap();
-    site.file("config/projects.yml", include_str!("../fixtures/projects.yml"));
-    site.file("config/.env", include_str!("../fixtures/projects.env"));
-    site.environment.variables.clear();
-    let config = site.load().await;
-    assert_eq!(site.told(config.issues()), "");
-    assert_eq!(
-        site.told(&config.warnings),
-        "config/projects.yml:7:21 [vinsware] docker_network: `docker_network` is ignored: backupctl \
-         connects to the database directly; publish its port and name the address in \
-         `database.host`\n"
-    );
-    let global = config.global.as_ref().unwrap();
-    assert_eq!(
-        global.audit_url.expose().unwrap(),
-        "postgres://audit_user:audit%2Fsecret@backupctl-audit-db:5432/backup_audit"
-    );
-    assert_eq!(global.daily_summary_cron, "0 9 * * *");
-    let project = |at: usize| config.projects[at].project.clone().unwrap();
-    let first = project(0);
-    assert_eq!(
-        first.restic.repository,
-        "sftp:u123456@u123456.your-storagebox.de:/backups/vinsware"
-    );
-    assert_eq!(first.restic.ssh.as_ref().unwrap().port, 23);
-    assert_eq!(first.retention.keep.monthly, 0);
-    assert_eq!(first.compression.unwrap().algorithm, Algorithm::Zstd);
-    let second = project(1);
-    assert_eq!(second.restic.password.expose().unwrap(), "default-restic-repo-password");
-    assert_eq!(second.database.as_ref().unwrap().engine, Engine::Mysql);
-    assert!(second.encryption.is_none());
-    let Channel::Email(mail) = &second.notifications[0] else { panic!() };
-    assert_eq!((mail.port, mail.security), (587, SmtpSecurity::StartTls));
-    assert_eq!(project(2).notifications[0].kind(), "webhook");
-    insta::assert_json_snapshot!(site.loader().masked_view(&first));
-}
 
 #[tokio::test]
 async fn the_starter_loads_as_it_is() {
