@@ -81,10 +81,9 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
 /// clap's own message; help and version are no errors, everything else is bad usage (3).
 fn usage_error(error: &clap::Error) -> ExitCode {
     let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if !help && std::env::args_os().any(|a| a == "--json") {
-        let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let failure = Failure::new(ErrorCode::InvalidConfig, message)
+    let json = |arg: &std::ffi::OsString| arg == "--json" || arg == "--json-stream";
+    if !help && std::env::args_os().any(|arg| json(&arg)) {
+        let failure = Failure::new(ErrorCode::InvalidConfig, usage_message(error))
             .with_remedy("see `backupctl --help`, or `--help` of the command");
         CommandError::from(failure).tell(&Out::new(true, true, true));
     } else {
@@ -92,4 +91,17 @@ fn usage_error(error: &clap::Error) -> ExitCode {
         let _ = error.print();
     }
     ExitCode::from(if help { status::SUCCESS } else { status::USAGE })
+}
+
+/// What clap says of bad usage, in one line: its message with what is listed under it and its tips,
+/// without the usage, which is a matter of `--help`.
+fn usage_message(error: &clap::Error) -> String {
+    let text = error.to_string();
+    // The list of all commands is a matter of `--help` too.
+    let text = text.split("[subcommands:").next().unwrap_or_default();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let lines: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
+        .collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
 }

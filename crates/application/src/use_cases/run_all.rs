@@ -125,10 +125,19 @@ pub fn invalid(project: &str, issues: &[ConfigIssue]) -> Failure {
         0 | 1 => String::new(),
         n => format!(" (and {} more)", n - 1),
     };
-    Failure::new(
-        ErrorCode::InvalidConfig,
-        format!("the configuration of project {project} has errors: {first}{more}"),
-    )
+    let message = format!("the configuration of project {project} has errors: {first}{more}");
+    // An issue with a code of its own begins with it; that decides where nothing else is wrong.
+    let own = match issues {
+        [only] => only
+            .message
+            .split_once(": ")
+            .and_then(|(code, _)| Some((code.parse::<ErrorCode>().ok()?, format!("{code}: ")))),
+        _ => None,
+    };
+    match own {
+        Some((code, mark)) => Failure::new(code, message.replacen(&mark, "", 1)),
+        None => Failure::new(ErrorCode::InvalidConfig, message),
+    }
 }
 
 /// The failure for a project whose lock another run holds: since when, and by which process.

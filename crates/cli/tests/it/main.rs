@@ -11,12 +11,15 @@
 mod commands;
 mod configuration;
 mod dry_run;
+mod errors;
 mod failures;
 mod full_run;
 mod kills;
 mod outages;
 mod overlap;
 mod restore;
+mod restore_into;
+mod runs;
 mod signals;
 mod snapshots;
 mod support;
