@@ -18,8 +18,6 @@ mod kills;
 mod outages;
 mod overlap;
 mod restore;
-mod restore_into;
-mod runs;
 mod signals;
 mod snapshots;
 mod support;
