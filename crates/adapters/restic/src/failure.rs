@@ -128,19 +128,22 @@ impl Said<'_> {
         lines().find(|line| line.contains("Fatal: ")).or_else(|| lines().next())
     }
 
-    /// The line that says most where nothing better is known: the last fatal one, or the last.
-    fn main_line(&self) -> &str {
-        const ASIDE: [&str; 5] = [
+    /// Whether a line tells more than what restic says beside every failure of its kind.
+    fn is_telling(&self, line: &str) -> bool {
+        const ASIDE: [&str; 4] = [
             "is there a repository at",
             "the `unlock` command",
             "storage id",
             "lock was created at",
-            "warning:",
         ];
-        let telling = |line: &&String| {
-            let lower = line.to_lowercase();
-            **line != self.ended.location && !ASIDE.iter().any(|aside| lower.starts_with(aside))
-        };
+        let lower = line.to_lowercase();
+        line != self.ended.location && !ASIDE.iter().any(|aside| lower.starts_with(aside))
+    }
+
+    /// The line that says most where nothing better is known: the last fatal one, or the last.
+    fn main_line(&self) -> &str {
+        let telling =
+            |line: &&String| self.is_telling(line) && !line.to_lowercase().starts_with("warning:");
         let mut lines = self.lines.iter().filter(telling);
         let fatal = self.lines.iter().rev().find(|line| line.contains("Fatal: "));
         fatal.or_else(|| lines.next_back()).map_or("it said nothing", String::as_str)
@@ -153,7 +156,8 @@ impl Said<'_> {
         for other in self.lines.iter().rev().map(String::as_str) {
             let other_words = clean(other);
             let known = kept.iter().any(|k| clean(k) == other_words);
-            if other_words != quoted && !known && kept.len() < DETAIL_LINES {
+            let telling = self.is_telling(other);
+            if telling && other_words != quoted && !known && kept.len() < DETAIL_LINES {
                 kept.push(other);
             }
         }
@@ -561,6 +565,8 @@ impl Said<'_> {
             "wait for the process that holds the lock; one whose process is gone is removed by \
              `backupctl recover`",
         )
+        // The message has all of it.
+        .with_detail("")
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) async fn run(global: &Global, out: Out, args: RunArgs) -> CommandResu
     }
     match (&args.project, args.all, args.dry_run) {
         (_, true, true) => dry_run_all(&app).await,
-        (_, true, false) => all(&app, &args).await,
+        (_, true, false) => Box::pin(all(&app, &args)).await,
         (Some(name), false, true) => dry_run(&app, name).await,
         (Some(name), false, false) => one(&app, name, &args).await,
         (None, false, _) => Err(Failure::new(ErrorCode::UnknownProject, "no project named").into()),

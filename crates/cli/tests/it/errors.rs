@@ -178,7 +178,9 @@ fn tools_that_are_too_old() {
     let root = rustix::process::geteuid().is_root();
     let prefix = ["unshare", if root { "-m" } else { "-rm" }, "sh", "-c", hide, "sh"];
     let text = told(&w, &prefix, "DB_VERSION_MISMATCH", 1, "Dump");
-    insta::assert_snapshot!(without(&text, "the server is PostgreSQL ", ", pg_dump"));
+    let text = without(&text, "the server is PostgreSQL ", ", pg_dump");
+    let text = without(&text, "pg_dump of version ", " or newer");
+    insta::assert_snapshot!(without(&text, "postgresql-client-", "`"));
 }
 
 #[test]
@@ -342,6 +344,7 @@ fn a_database_that_does_not_answer() {
     server.freeze();
     let text = told(&w, &[], "DB_TIMEOUT", 4, "Dump");
     server.thaw();
+    let text = without(&text, "database ", " at 127");
     insta::assert_snapshot!(text.replace(&server.port().to_string(), "[PORT]"));
     w.backup();
 }
