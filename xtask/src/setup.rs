@@ -48,7 +48,7 @@ const fn need(
 }
 
 /// The one table of what is needed from the system.
-const NEEDS: [Need; 20] = [
+const NEEDS: [Need; 23] = [
     need("cc", "gcc", Purpose::Demo, "links the programs; compiles SQLite, zstd and ring"),
     need("/usr/include/stdio.h", "libc6-dev", Purpose::Demo, "C headers for the same"),
     need("/usr/include/gpgme.h", "libgpgme-dev", Purpose::Demo, "GnuPG's library, for gpg keys"),
@@ -74,10 +74,13 @@ const NEEDS: [Need; 20] = [
         Purpose::Test,
         "private MariaDB server of the tests",
     ),
+    need("redis-cli", "redis-tools", Purpose::Test, "dumps Redis"),
+    need("redis-check-rdb", "redis-tools", Purpose::Test, "proves dumps of Redis"),
+    need("redis-server", "redis-server", Purpose::Test, "private Redis server of the tests"),
 ];
 
 /// Packages that start a service of the system as soon as they are installed.
-const SERVERS: &[&str] = &["openssh-server", "postgresql", "mariadb-server"];
+const SERVERS: &[&str] = &["openssh-server", "postgresql", "mariadb-server", "redis-server"];
 
 fn is_there(need: &Need) -> bool {
     if need.what.starts_with('/') {

@@ -15,6 +15,7 @@ pub mod builders;
 pub mod contracts;
 pub mod fakes;
 pub mod mocks;
+pub mod mongo_archive;
 pub mod services;
 pub mod workdir;
 
