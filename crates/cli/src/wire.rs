@@ -48,7 +48,17 @@ impl App {
     /// Loads the configuration and wires the ports. A broken global part is an error; broken
     /// projects are not, they are told by whoever needs them.
     pub(crate) async fn start(args: &Global, out: Out) -> Result<Self, CommandError> {
-        let config = Arc::new(config(args));
+        Self::with(args, out, config(args)).await
+    }
+
+    /// The same for commands that only read projects' snapshots, as on a new machine: what only a
+    /// backup needs may name variables that are not set here.
+    pub(crate) async fn start_to_read(args: &Global, out: Out) -> Result<Self, CommandError> {
+        Self::with(args, out, config(args).to_read()).await
+    }
+
+    async fn with(args: &Global, out: Out, config: FileConfig) -> Result<Self, CommandError> {
+        let config = Arc::new(config);
         let mut loaded = config.load().await?;
         for warning in &loaded.warnings {
             out.warn(issue_line(warning));

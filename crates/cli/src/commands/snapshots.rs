@@ -18,7 +18,7 @@ pub(crate) async fn run(
     project: &str,
     last: Option<usize>,
 ) -> CommandResult {
-    let app = App::start(global, out).await?;
+    let app = App::start_to_read(global, out).await?;
     let project = app.project_to_read(project).await?;
     let snapshots = list_snapshots(&app.world, &project, last, &app.cancel).await?;
     let out = &app.out;

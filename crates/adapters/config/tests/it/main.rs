@@ -8,6 +8,7 @@ mod mistakes;
 mod precedence;
 mod projects;
 mod secrets;
+mod to_read;
 
 use std::fmt::Write as _;
 use std::fs;
