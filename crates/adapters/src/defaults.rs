@@ -18,7 +18,8 @@ use crate::age::AgeEncryptor;
 use crate::audit_sql::SqlAudit;
 use crate::dump::{FileUnpacker, PostgresDumper, SqliteDumper};
 use crate::local::{
-    Children, FallbackFile, FileLock, ProjectFiles, ShellHooks, SystemClock, SystemDisk,
+    Children, FallbackFile, FileLock, LockHolders, ProjectFiles, ShellHooks, SystemClock,
+    SystemDisk,
 };
 use crate::notify::{Email, Healthchecks, Slack, UptimeKuma, Webhook};
 use crate::process::journal_in;
@@ -67,6 +68,7 @@ pub fn world(global: &GlobalSettings, identity: Identity) -> Result<World, Failu
         cleanup: Arc::new(ProjectFiles::new(base.clone())),
         unpacker: Arc::new(FileUnpacker),
         children: Arc::new(Children::new(base.clone())),
+        processes: Arc::new(LockHolders::new(base.clone())),
         registries: registries(base, &identity, &clock),
         settings: settings(global),
         disk,

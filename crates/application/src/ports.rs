@@ -18,6 +18,7 @@ mod keys;
 mod loader;
 mod lock;
 mod notifier;
+mod processes;
 mod services;
 mod storage;
 
@@ -33,13 +34,14 @@ pub use disk::{Disk, FileSystem};
 pub use dumper::{DatabaseDumper, DumpPreview, DumpRequest, DumpedFile, ToolInfo, VerifyRequest};
 pub use encryptor::{DumpEncryptor, EncryptedFile};
 pub use fallback::{FallbackEntry, FallbackWriter, ReplayReport, ReplaySink};
-pub use files::{CleanupReport, LocalCleanup, UnpackedFile, Unpacker};
+pub use files::{CleanupReport, LocalCleanup, ScratchDir, UnpackedFile, Unpacker};
 pub use heartbeat::{Heartbeat, HeartbeatMonitor};
 pub use hooks::{HookCall, HookExecutor, HookKind, HookOutput};
 pub use keys::KeyManager;
 pub use loader::{DatabaseLoader, LoadReport, TargetState};
 pub use lock::{Acquired, BackupLock, LockGuard, LockHolder, LockState};
 pub use notifier::Notifier;
+pub use processes::{Ended, Processes};
 pub use services::{ServiceUnit, ServiceUnits};
 pub use storage::{
     PruneReport, RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo, RestoreReport,

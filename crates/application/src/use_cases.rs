@@ -1,19 +1,26 @@
 //! What the tool does, one file a use case.
 
+pub mod abort_run;
 pub mod deliver;
 pub mod dry_run;
 pub mod guide;
 pub mod recover;
+pub mod reload;
 pub mod restore;
+pub mod restore_into;
 pub mod run_all;
 pub mod run_backup;
+pub mod runs;
 pub mod snapshots;
 pub mod status;
 
+pub use abort_run::{AbortRun, Aborted};
 pub use dry_run::{Check, CheckOutcome, DryRun};
 pub use recover::{RecoverReport, RecoverStartup};
 pub use restore::{Only, Restore, RestoreOptions, RestoreOutcome};
+pub use restore_into::{IntoOptions, IntoOutcome, RestoreInto};
 pub use run_all::{AllOutcome, ProjectOutcome, RunAll};
 pub use run_backup::{RunBackup, RunOutcome, RunRequest};
+pub use runs::{DeletedRun, check_retry, delete_run, find_run};
 pub use snapshots::list_snapshots;
 pub use status::{ProjectStatus, Status};

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::ports::{
     AuditLog, BackupLock, ChildJournal, Clock, Disk, FallbackWriter, HookExecutor, LocalCleanup,
-    Unpacker,
+    Processes, Unpacker,
 };
 use crate::registry::Registries;
 
@@ -61,6 +61,8 @@ pub struct World {
     pub unpacker: Arc<dyn Unpacker>,
     /// Left-over programs.
     pub children: Arc<dyn ChildJournal>,
+    /// Other backupctl processes.
+    pub processes: Arc<dyn Processes>,
     /// Disks.
     pub disk: Arc<dyn Disk>,
     /// The time.

@@ -127,9 +127,19 @@ pub(crate) enum Command {
         after_help = "Examples:\n  backupctl restore shop latest /tmp/back\n  backupctl restore \
                       shop latest /tmp/back --only db --decompress\n  backupctl restore shop \
                       1a2b3c4d /tmp/back --only assets\n  backupctl restore shop latest /tmp/back \
-                      --guide"
+                      --path /srv/shop/uploads/logo.png\n  backupctl restore shop latest /tmp/back \
+                      --guide\n  backupctl restore shop latest --into \
+                      postgres://shop@localhost/shop_copy --create"
     )]
     Restore(RestoreArgs),
+    /// Act on a recorded run: make a failed one again, delete its record, end one that hangs
+    #[command(after_help = "Examples:\n  backupctl logs shop --failed\n  backupctl runs retry \
+                      a1b2c3d4\n  backupctl runs abort a1b2c3d4\n  backupctl runs delete a1b2c3d4")]
+    Runs {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: RunsCommand,
+    },
     /// Put right what a killed run has left, and deliver what could not be delivered
     #[command(after_help = "Examples:\n  backupctl recover\n  backupctl recover shop")]
     Recover {
@@ -197,25 +207,87 @@ pub(crate) struct RunArgs {
 
 /// `restore`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct RestoreArgs {
     /// The project
     pub project: String,
     /// A snapshot's id or its beginning, or `latest`
     pub snapshot: String,
-    /// The folder to restore into
-    pub target: PathBuf,
+    /// The folder to restore into; with --into, the folder in which the dump is to stay
+    #[arg(required_unless_present = "into")]
+    pub target: Option<PathBuf>,
     /// Only the database's dump, or only the asset paths
     #[arg(long, value_enum)]
     pub only: Option<OnlyArg>,
+    /// Only this file or folder, by its whole path as in the snapshot; may be given several times
+    #[arg(
+        long = "path",
+        alias = "include",
+        value_name = "PATH",
+        conflicts_with_all = ["only", "into", "decompress"]
+    )]
+    pub paths: Vec<PathBuf>,
     /// Decrypt and decompress the dump
     #[arg(long)]
     pub decompress: bool,
     /// Print how to import what is restored, for this project; restores nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["into", "paths"])]
     pub guide: bool,
-    /// Write into a target that is not empty
+    /// Write into a target folder, or load into a database, that is not empty
     #[arg(long)]
     pub force: bool,
+    /// Load the database's dump into this database: postgres://USER@HOST/NAME, mysql://…,
+    /// mariadb://…, sqlite:///FILE; parts percent-encoded; ?host=/run/postgresql for a unix socket,
+    /// ?sslmode=… and ?sslrootcert=… for TLS
+    #[arg(long, value_name = "DB-URL")]
+    pub into: Option<String>,
+    /// Create the database of --into where it is missing
+    #[arg(long, requires = "into")]
+    pub create: bool,
+    /// The file with the password for --into; else $BACKUPCTL_INTO_PASSWORD, else, on the project's
+    /// own server and user, the project's own
+    #[arg(long, value_name = "FILE", requires = "into")]
+    pub into_password_file: Option<PathBuf>,
+}
+
+/// `runs`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// Make a failed run again, with the trigger `retry`
+    #[command(after_help = "Examples:\n  backupctl runs retry a1b2c3d4\n  backupctl runs retry \
+                      a1b2c3d4 --json | jq .status\n\nEnds with the same statuses as `run`.")]
+    Retry {
+        /// The run's id or its beginning
+        run: String,
+        /// Wait for a run that is going on instead of giving up (exit status 2)
+        #[arg(long)]
+        wait: bool,
+        /// Print one JSON event a line while the run goes on, the record last
+        #[arg(long, conflicts_with = "json")]
+        json_stream: bool,
+    },
+    /// Delete the record of a failed run, and nothing but the record
+    #[command(after_help = "Example:\n  backupctl runs delete a1b2c3d4")]
+    Delete {
+        /// The run's id or its beginning
+        run: String,
+    },
+    /// End a run that hangs: its process and all that it has started, its partials, its lock
+    #[command(
+        long_about = "Ends a run that hangs. Its process is asked to end, which it does with all \
+                      that it has started, and tells as the failure INTERRUPTED. One that has not \
+                      ended in time is killed, and what it has left is put right: its programs, its \
+                      partial files, its lock, its record, the notice and the heartbeat.",
+        after_help = "Examples:\n  backupctl runs abort a1b2c3d4\n  backupctl runs abort a1b2c3d4 \
+                      --patience 10"
+    )]
+    Abort {
+        /// The run's id or its beginning
+        run: String,
+        /// How long it may take to end by itself before it is killed
+        #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+        patience: u64,
+    },
 }
 
 /// A part of a backup.
@@ -248,6 +320,9 @@ pub(crate) enum ConfigCommand {
         /// The file, armored or binary
         file: PathBuf,
     },
+    /// Tell the daemon to read the configuration again, once it is known to be good
+    #[command(after_help = "Example:\n  backupctl config reload")]
+    Reload,
     /// Print the JSON Schema of the configuration file
     #[command(after_help = "Example:\n  backupctl config schema > backupctl.schema.json")]
     Schema,

@@ -7,6 +7,8 @@ pub(crate) mod init;
 pub(crate) mod logs;
 pub(crate) mod recover;
 pub(crate) mod restore;
+pub(crate) mod restore_into;
 pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod snapshots;
 pub(crate) mod status;

@@ -66,7 +66,8 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
         Command::Snapshots { project, last } => {
             commands::snapshots::run(&global, out, &project, last).await
         }
-        Command::Restore(args) => commands::restore::run(&global, out, args).await,
+        Command::Restore(args) => Box::pin(commands::restore::run(&global, out, args)).await,
+        Command::Runs { command } => Box::pin(commands::runs::run(&global, out, command)).await,
         Command::Recover { project } => {
             commands::recover::run(&global, out, project.as_deref()).await
         }

@@ -4,6 +4,7 @@
 //! Whatever a run has to decide — order, retry, skip, tags, retention, texts — is decided by a
 //! function of this crate that a unit test can call with plain values.
 
+pub mod database_url;
 pub mod dump_name;
 pub mod error;
 pub mod freshness;

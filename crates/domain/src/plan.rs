@@ -120,6 +120,38 @@ pub fn check_space(space: Space, place: &str) -> Result<(), Failure> {
     }
 }
 
+/// Checks that a restore whose size is known has room. No reserve is kept: whoever restores needs the
+/// room now.
+///
+/// `DISK_LOW` for too little, `FS_FILE_TOO_LARGE` for a file that the file system cannot hold.
+pub fn check_restore_space(
+    free: u64,
+    max_file: Option<u64>,
+    total: u64,
+    largest: u64,
+    place: &str,
+) -> Result<(), Failure> {
+    let remedy = "restore to a disk with more room, free some there, or restore a part \
+                  (`--only db`, `--only assets`, `--path PATH`)";
+    if let Some(max) = max_file.filter(|max| largest > *max) {
+        let text = format!(
+            "the file system at {place} holds files of at most {}, and the dump has {}",
+            ByteSize(max),
+            ByteSize(largest)
+        );
+        return Err(Failure::new(ErrorCode::FsFileTooLarge, text));
+    }
+    if total > free {
+        let text = format!(
+            "{} are to be restored to {place}, and {} are free there; nothing was written",
+            ByteSize(total),
+            ByteSize(free)
+        );
+        return Err(Failure::new(ErrorCode::DiskLow, text).with_remedy(remedy));
+    }
+    Ok(())
+}
+
 /// Judges a dump against the last one by the size of the database's own stream.
 ///
 /// A database that has nothing in it any more fails the run (`DUMP_INCOMPLETE`): stored, it would in
@@ -173,6 +205,16 @@ mod tests {
         let fat = Space { max_file: Some(4 * GB - 1), ..ok };
         assert_eq!(code(fat), Err(ErrorCode::FsFileTooLarge));
         assert_eq!(code(Space { largest: Some(3 * GB), ..fat }), Ok(()));
+    }
+
+    #[test]
+    fn a_restore_that_finds_no_room_is_refused() {
+        let code = |free, max, total, largest| {
+            check_restore_space(free, max, total, largest, "/x").map_err(|f| f.code)
+        };
+        assert_eq!(code(GB, None, GB, GB), Ok(()));
+        assert_eq!(code(GB, None, GB + 1, 0), Err(ErrorCode::DiskLow));
+        assert_eq!(code(9 * GB, Some(4 * GB - 1), 5 * GB, 4 * GB), Err(ErrorCode::FsFileTooLarge));
     }
 
     #[test]

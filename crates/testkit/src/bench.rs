@@ -17,7 +17,8 @@ use crate::WorkDir;
 use crate::fakes::{
     FakeAudit, FakeChildren, FakeCleanup, FakeClock, FakeConfig, FakeDisk, FakeDumper,
     FakeEncryptor, FakeFallback, FakeHooks, FakeKeys, FakeLoader, FakeLock, FakeMonitor,
-    FakeNotifier, FakeRepository, FakeUnpacker, Journal, RecordingObserver, global_settings,
+    FakeNotifier, FakeProcesses, FakeRepository, FakeUnpacker, Journal, RecordingObserver,
+    global_settings,
 };
 
 /// Every fake, and a work folder. Fields are public: a test takes what it is about.
@@ -56,6 +57,8 @@ pub struct TestBench {
     pub monitor: Arc<FakeMonitor>,
     /// The programs of dead runs.
     pub children: Arc<FakeChildren>,
+    /// Other backupctl processes.
+    pub processes: Arc<FakeProcesses>,
     /// The configuration.
     pub config: Arc<FakeConfig>,
     /// The keyring.
@@ -83,8 +86,10 @@ impl TestBench {
         let work = WorkDir::new();
         let base_dir = work.dir("base");
         let clock = Arc::new(FakeClock::new(&journal));
+        let lock = Arc::new(FakeLock::new(&journal));
         Self {
-            lock: Arc::new(FakeLock::new(&journal)),
+            processes: Arc::new(FakeProcesses::new(&journal, Arc::clone(&lock))),
+            lock,
             audit: Arc::new(FakeAudit::new(&journal)),
             fallback: Arc::new(FakeFallback::new(&journal)),
             slack: Arc::new(FakeNotifier::new(&journal, "slack")),
@@ -174,6 +179,7 @@ impl TestBench {
             cleanup: self.cleanup.clone(),
             unpacker: self.unpacker.clone(),
             children: self.children.clone(),
+            processes: self.processes.clone(),
             disk: self.disk.clone(),
             clock: self.clock.clone(),
             registries: self.registries(),

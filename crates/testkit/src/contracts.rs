@@ -16,6 +16,7 @@ mod keys;
 mod loader;
 mod lock;
 mod notifier;
+mod processes;
 mod storage;
 mod unpacker;
 
@@ -32,6 +33,7 @@ pub use keys::key_manager;
 pub use loader::database_loader;
 pub use lock::backup_lock;
 pub use notifier::{heartbeat_monitor, notifier};
+pub use processes::{Temper, processes};
 pub use storage::remote_storage;
 pub use unpacker::unpacker;
 

@@ -21,6 +21,7 @@ mod lock;
 mod monitor;
 mod notifier;
 mod observer;
+mod processes;
 mod storage;
 
 pub use audit::FakeAudit;
@@ -41,6 +42,7 @@ pub use lock::FakeLock;
 pub use monitor::FakeMonitor;
 pub use notifier::FakeNotifier;
 pub use observer::RecordingObserver;
+pub use processes::FakeProcesses;
 pub use storage::{FakeRepository, FakeStorage, RepositoryLock};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use backupctl_application::ports::{CleanupReport, LocalCleanup};
+use backupctl_application::ports::{CleanupReport, LocalCleanup, ScratchDir};
 use backupctl_domain::project::EncryptionType;
 use backupctl_domain::retention::expired_dumps;
 use backupctl_domain::{DumpName, ErrorCode, Failure, ProjectName, RunId};
@@ -18,6 +18,7 @@ use jiff::civil::DateTime;
 
 use crate::blocking::{blocking, unusable};
 use crate::kernel_lock::is_missing;
+use crate::scratch::{self, Scratch};
 
 /// The [`LocalCleanup`] of the projects under one base folder.
 #[derive(Debug, Clone)]
@@ -85,6 +86,16 @@ impl LocalCleanup for ProjectFiles {
     async fn move_up(&self, from: &Path, to: &Path, root: &Path) -> Result<(), Failure> {
         let (from, to, root) = (from.to_owned(), to.to_owned(), root.to_owned());
         blocking(move || move_up(&from, &to, &root)).await
+    }
+
+    async fn scratch(&self, project: &ProjectName) -> Result<Box<dyn ScratchDir>, Failure> {
+        let dir = self.dir(project);
+        blocking(move || Ok(Box::new(Scratch::make(&dir)?) as Box<dyn ScratchDir>)).await
+    }
+
+    async fn remove_left_scratch(&self, project: &ProjectName) -> Result<CleanupReport, Failure> {
+        let dir = self.dir(project);
+        blocking(move || scratch::remove_left(&dir)).await
     }
 }
 

@@ -12,6 +12,8 @@ mod hooks;
 mod kernel_lock;
 mod lock;
 mod mounts;
+mod processes;
+mod scratch;
 
 pub use children::Children;
 pub use cleanup::ProjectFiles;
@@ -20,3 +22,4 @@ pub use disk::SystemDisk;
 pub use fallback::FallbackFile;
 pub use hooks::ShellHooks;
 pub use lock::FileLock;
+pub use processes::LockHolders;

@@ -35,7 +35,7 @@ impl FileLock {
     }
 
     fn path(&self, project: &ProjectName) -> PathBuf {
-        self.base_dir.join(project.as_str()).join(NAME)
+        lock_path(&self.base_dir, project)
     }
 
     async fn try_acquire(
@@ -68,6 +68,11 @@ impl FileLock {
         })
         .await
     }
+}
+
+/// Where a project's lock file is.
+pub(crate) fn lock_path(base_dir: &Path, project: &ProjectName) -> PathBuf {
+    base_dir.join(project.as_str()).join(NAME)
 }
 
 #[async_trait]
@@ -208,7 +213,7 @@ async fn holder(path: PathBuf) -> Result<LockHolder, Failure> {
 }
 
 /// What the lock file tells; nothing of it is relied upon.
-fn read_holder(path: &Path) -> LockHolder {
+pub(crate) fn read_holder(path: &Path) -> LockHolder {
     let text = fs::read_to_string(path).unwrap_or_default();
     let value = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
     LockHolder {

@@ -154,26 +154,25 @@ impl RemoteStorage for Restic {
             done => done?,
         }
         let dir = target.clone();
-        let count = spawn_blocking(move || walk::count(&dir, since)).await;
-        let count = count
+        let include = request.include.clone();
+        let count = spawn_blocking(move || {
+            let missing = include.into_iter().find(|path| !walk::came(&dir, path, since));
+            walk::count(&dir, since).map(|count| (count, missing))
+        });
+        let (count, missing) = count
+            .await
             .map_err(|error| {
                 Failure::internal(format!("restored files were not counted: {error}"))
             })?
             .map_err(|error| io(error, &target))?;
-        if count.files == 0 {
-            let what = if request.include.is_empty() {
-                "it holds no file".to_owned()
-            } else {
-                let paths = request.include.iter().map(|path| path.display().to_string());
-                format!("{} matched nothing in it", paths.collect::<Vec<_>>().join(", "))
+        if count.files == 0 || missing.is_some() {
+            let what = match missing {
+                Some(path) => format!("does not hold {}", path.display()),
+                None => "brought no file".to_owned(),
             };
             return Err(Failure::new(
                 ErrorCode::SnapshotNotFound,
-                format!(
-                    "snapshot {} of {} brought no file: {what}",
-                    request.snapshot.short(),
-                    self.location()
-                ),
+                format!("snapshot {} of {} {what}", request.snapshot.short(), self.location()),
             )
             .with_remedy(format!(
                 "see which snapshots hold what: `backupctl snapshots {}`",

@@ -57,6 +57,14 @@ pub(crate) fn mark(dir: &Path) -> io::Result<Option<Changed>> {
     Ok(Some(if now.1 == 0 { (now.0 - 1, 0) } else { now }))
 }
 
+/// Whether a restore since then has brought this path of a snapshot below `dir`. Links are not
+/// followed.
+pub(crate) fn came(dir: &Path, path: &Path, since: Option<Changed>) -> bool {
+    let restored = dir.join(path.strip_prefix("/").unwrap_or(path));
+    fs::symlink_metadata(restored)
+        .is_ok_and(|meta| since.is_none_or(|since| changed(&meta) > since))
+}
+
 fn changed(meta: &fs::Metadata) -> Changed {
     (meta.ctime(), meta.ctime_nsec())
 }

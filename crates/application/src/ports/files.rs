@@ -40,6 +40,18 @@ pub trait LocalCleanup: Send + Sync {
     /// Moves a restored file from deep below `root` to `to`, on the same file system, and removes the
     /// folders between that are empty then.
     async fn move_up(&self, from: &Path, to: &Path, root: &Path) -> Result<(), Failure>;
+    /// Makes a private folder (0700) below the project's own, which goes with its guard.
+    async fn scratch(&self, project: &ProjectName) -> Result<Box<dyn ScratchDir>, Failure>;
+    /// Removes such folders whose process has died; those of living ones stay.
+    async fn remove_left_scratch(&self, project: &ProjectName) -> Result<CleanupReport, Failure>;
+}
+
+/// A private folder for what is needed for a while. Dropping it removes it too, so that a panic does.
+pub trait ScratchDir: Send + Sync {
+    /// Where it is.
+    fn path(&self) -> &Path;
+    /// Removes it with all that is in it.
+    fn remove(self: Box<Self>) -> Result<(), Failure>;
 }
 
 /// An unpacked file.

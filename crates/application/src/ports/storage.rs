@@ -105,7 +105,8 @@ pub trait RemoteStorage: Send + Sync {
     async fn prune(&self, keep: &KeepPolicy, ctx: &StageContext) -> Result<PruneReport, Failure>;
     /// This project's snapshots, newest first.
     async fn snapshots(&self, ctx: &StageContext) -> Result<Vec<Snapshot>, Failure>;
-    /// Restores files of a snapshot. One that brings no file is `SNAPSHOT_NOT_FOUND`.
+    /// Restores files of a snapshot. One that brings no file, or lacks a path that was asked for, is
+    /// `SNAPSHOT_NOT_FOUND`.
     async fn restore(
         &self,
         request: &RestoreRequest,

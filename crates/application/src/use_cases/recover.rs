@@ -30,7 +30,7 @@ pub struct RecoverReport {
     pub told: Vec<RunId>,
     /// Programs of dead runs that were ended.
     pub children_ended: usize,
-    /// Partial files removed.
+    /// Partial files removed, and the private folders of dead restores.
     pub partials: Vec<PathBuf>,
     /// Projects whose stale lock file was removed.
     pub stale_locks: Vec<ProjectName>,
@@ -117,6 +117,10 @@ impl RecoverStartup {
         report: &mut RecoverReport,
     ) -> Result<(), Failure> {
         let world = &self.world;
+        match world.cleanup.remove_left_scratch(name).await {
+            Ok(removed) => report.partials.extend(removed.removed),
+            Err(failure) => report.problems.push(format!("{name}: {}", failure.full_message())),
+        }
         // Only a look as long as nothing is wrong: most starts find nothing.
         let stale = matches!(world.lock.state(name).await?, crate::ports::LockState::Stale(_));
         let recent = match self.recent(name).await {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use backupctl_domain::project::EncryptionType;
 use backupctl_domain::tag::Tag;
-use backupctl_domain::{DumpName, ErrorCode, Failure, Project, SnapshotId, Stage};
+use backupctl_domain::{DumpInfo, DumpName, ErrorCode, Failure, Project, SnapshotId, Stage, plan};
 use tracing::info;
 
 use crate::World;
 use crate::context::{Cancel, StageContext};
-use crate::ports::{RestoreRequest, RunQuery, Snapshot};
+use crate::ports::{RemoteStorage, RestoreRequest, RunQuery, Snapshot};
 
 /// Which part of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct RestoreOptions {
     pub target: PathBuf,
     /// Only one part; both if `None`.
     pub only: Option<Only>,
+    /// Only these files and folders, by their whole paths; all if empty.
+    pub paths: Vec<PathBuf>,
     /// Whether the dump is decrypted and decompressed.
     pub decompress: bool,
     /// Whether a target that is not empty is written to.
@@ -51,6 +53,24 @@ pub struct RestoreOutcome {
     pub checksum_proven: bool,
     /// What should be known.
     pub notes: Vec<String>,
+}
+
+/// How far a restored dump is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// Not at all.
+    AsStored,
+    /// Decrypted.
+    Decrypted,
+    /// Decrypted and decompressed.
+    Decompressed,
+}
+
+/// A restore of which is known where it comes from.
+pub(super) struct Prepared {
+    storage: Arc<dyn RemoteStorage>,
+    /// The snapshots, each of which has something that is wanted.
+    pub(super) chosen: Vec<Snapshot>,
 }
 
 /// Restores.
@@ -75,52 +95,169 @@ impl<'a> Restore<'a> {
     ///
     /// `PATH_NOT_WRITABLE` for a filled target without `force`; `SNAPSHOT_NOT_FOUND` where no
     /// snapshot, or nothing of the wanted part, is there; `CHECKSUM_MISMATCH` for a dump that is not
-    /// the one that was recorded.
+    /// the one that was recorded; `DISK_LOW` where what is to come is known to find no room.
     pub async fn execute(&self, options: &RestoreOptions) -> Result<RestoreOutcome, Failure> {
         self.check_target(options).await?;
+        let prepared = self.prepare(options).await?;
+        let dump_is_wanted = options.only != Some(Only::Assets) && options.paths.is_empty();
+        let opened = if options.decompress && dump_is_wanted {
+            self.check_identity(&prepared.chosen).await?;
+            Opened::Decompressed
+        } else {
+            Opened::AsStored
+        };
+        self.bring(prepared, options, opened).await
+    }
+
+    /// Finds what is to be restored. Writes nothing.
+    pub(super) async fn prepare(&self, options: &RestoreOptions) -> Result<Prepared, Failure> {
         let (storage, _) = (self.world.registries.storage)(self.project)?;
         let all = storage.snapshots(&self.ctx).await?;
-        let chosen = self.choose(&all, options)?;
-        if options.decompress && options.only != Some(Only::Assets) {
-            self.check_identity(&chosen).await?;
+        let chosen = if options.paths.is_empty() {
+            self.choose(&all, options)?
+        } else {
+            self.choose_by_paths(&all, options)?
+        };
+        let chosen = chosen.into_iter().cloned().collect();
+        Ok(Prepared { storage, chosen })
+    }
+
+    /// Brings it to the target, which is empty or may be written to.
+    pub(super) async fn bring(
+        &self,
+        prepared: Prepared,
+        options: &RestoreOptions,
+        opened: Opened,
+    ) -> Result<RestoreOutcome, Failure> {
+        let mut outcome = RestoreOutcome::default();
+        let mut dumps = Vec::new();
+        for snapshot in &prepared.chosen {
+            dumps.push(self.dump_of(snapshot, options, &mut outcome).await);
         }
+        self.check_space(&prepared.chosen, &dumps, options, opened).await?;
         self.world.disk.ensure_dir(&options.target, true).await?;
 
-        let mut outcome = RestoreOutcome::default();
-        for snapshot in chosen {
-            let dump = snapshot.paths.iter().find(|p| self.is_dump(p)).cloned();
-            let assets: Vec<PathBuf> =
-                snapshot.paths.iter().filter(|p| Some(*p) != dump.as_ref()).cloned().collect();
+        for (snapshot, wanted) in prepared.chosen.iter().zip(dumps) {
+            let dump = snapshot.paths.iter().find(|p| self.is_dump(p));
+            let assets = snapshot.paths.iter().filter(|p| Some(*p) != dump).cloned();
             let include = match options.only {
+                _ if !options.paths.is_empty() => {
+                    options.paths.iter().filter(|p| covers(snapshot, p)).cloned().collect()
+                }
                 None => Vec::new(),
-                Some(Only::Db) => dump.clone().into_iter().collect(),
-                Some(Only::Assets) => assets,
+                Some(Only::Db) => dump.cloned().into_iter().collect(),
+                Some(Only::Assets) => assets.collect(),
             };
             let request = RestoreRequest {
                 snapshot: snapshot.id.clone(),
                 target: options.target.clone(),
                 include,
             };
-            let restored = storage.restore(&request, &self.ctx).await;
-            let report = restored.map_err(|mut failure| {
-                let target = options.target.display();
-                failure.message =
-                    format!("{} (what is in {target} is incomplete)", failure.message);
-                failure
-            })?;
+            let restored = prepared.storage.restore(&request, &self.ctx).await;
+            let report = restored.map_err(|failure| self.incomplete(failure, snapshot, options))?;
             info!(snapshot = %snapshot.id, files = report.files, "restored");
             outcome.snapshots.push(snapshot.id.clone());
             outcome.files += report.files;
             outcome.bytes += report.bytes;
-            if let Some(dump) = dump.filter(|_| options.only != Some(Only::Assets)) {
-                self.settle_dump(&dump, options, &mut outcome).await?;
+            if let Some(dump) = wanted {
+                self.settle_dump(&dump, options, opened, &mut outcome).await?;
             }
         }
         Ok(outcome)
     }
 
+    fn incomplete(
+        &self,
+        mut failure: Failure,
+        snapshot: &Snapshot,
+        options: &RestoreOptions,
+    ) -> Failure {
+        if failure.code == ErrorCode::SnapshotNotFound && !options.paths.is_empty() {
+            failure.remedy = self.listing(snapshot);
+        }
+        failure.message =
+            format!("{} (what is in {} is incomplete)", failure.message, options.target.display());
+        failure
+    }
+
+    fn listing(&self, snapshot: &Snapshot) -> String {
+        format!(
+            "list what it holds with `backupctl restic {} ls {}`, and name whole paths as they \
+             stand there",
+            self.project.name,
+            snapshot.id.short()
+        )
+    }
+
+    /// The dump that is wanted of a snapshot, with what its run has recorded of it.
+    async fn dump_of(
+        &self,
+        snapshot: &Snapshot,
+        options: &RestoreOptions,
+        outcome: &mut RestoreOutcome,
+    ) -> Option<WantedDump> {
+        if options.only == Some(Only::Assets) || !options.paths.is_empty() {
+            return None;
+        }
+        let path = snapshot.paths.iter().find(|p| self.is_dump(p))?.clone();
+        let recorded = match self.recorded(&path).await {
+            Ok(recorded) => Some(recorded),
+            Err(why) => {
+                outcome.notes.push(format!("checksum not compared: {why}"));
+                None
+            }
+        };
+        Some(WantedDump { path, recorded })
+    }
+
+    /// What a dump's run has recorded of it, or why that cannot be had.
+    async fn recorded(&self, path: &Path) -> Result<DumpInfo, String> {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let dump = DumpName::parse(&self.project.name, name).ok_or("the dump names no run")?;
+        let query = RunQuery {
+            project: Some(self.project.name.clone()),
+            id_prefix: Some(dump.run.clone()),
+            ..RunQuery::default()
+        };
+        let runs = self.world.audit.find_runs(&query).await.map_err(|failure| failure.message)?;
+        let mut recorded = runs.into_iter().filter_map(|r| r.dump);
+        recorded.find(|d| d.file.ends_with(name)).ok_or_else(|| "no record of that run".to_owned())
+    }
+
+    /// Refuses what is known to find no room; what nobody knows the size of is let through.
+    async fn check_space(
+        &self,
+        chosen: &[Snapshot],
+        dumps: &[Option<WantedDump>],
+        options: &RestoreOptions,
+        opened: Opened,
+    ) -> Result<(), Failure> {
+        let whole = options.only.is_none() && options.paths.is_empty();
+        let (mut total, mut largest) = (0_u64, 0_u64);
+        for (snapshot, dump) in chosen.iter().zip(dumps) {
+            let info = dump.as_ref().and_then(|d| d.recorded.as_ref());
+            let stored = info.map_or(0, |d| d.bytes);
+            let all = snapshot.bytes.filter(|_| whole).unwrap_or_default().max(stored);
+            let beside = info.map_or(0, |d| beside(d, opened));
+            total = total.saturating_add(all).saturating_add(beside);
+            largest = largest.max(stored).max(beside);
+        }
+        // What is forced into a filled folder may take the place of what is there.
+        if total == 0 || options.force {
+            return Ok(());
+        }
+        let system = self.world.disk.file_system(&options.target).await?;
+        plan::check_restore_space(
+            system.free_bytes,
+            system.max_file_bytes,
+            total,
+            largest,
+            &options.target.display().to_string(),
+        )
+    }
+
     /// What decrypts is looked for before anything is fetched: that may take a night.
-    async fn check_identity(&self, chosen: &[&Snapshot]) -> Result<(), Failure> {
+    pub(super) async fn check_identity(&self, chosen: &[Snapshot]) -> Result<(), Failure> {
         let paths = chosen.iter().flat_map(|s| &s.paths).filter(|p| self.is_dump(p));
         for ext in paths.filter_map(|p| p.extension()) {
             let kind = [EncryptionType::Age, EncryptionType::Gpg]
@@ -138,7 +275,7 @@ impl<'a> Restore<'a> {
         Ok(())
     }
 
-    async fn check_target(&self, options: &RestoreOptions) -> Result<(), Failure> {
+    pub(super) async fn check_target(&self, options: &RestoreOptions) -> Result<(), Failure> {
         match self.world.disk.is_empty_dir(&options.target).await {
             None | Some(true) => Ok(()),
             Some(false) if options.force => Ok(()),
@@ -231,88 +368,142 @@ impl<'a> Restore<'a> {
     /// Brings the dump to the top of the target, proves it, and opens it where asked for.
     async fn settle_dump(
         &self,
-        path: &Path,
+        dump: &WantedDump,
         options: &RestoreOptions,
+        opened: Opened,
         outcome: &mut RestoreOutcome,
     ) -> Result<(), Failure> {
+        let path = &dump.path;
         let restored = options.target.join(path.strip_prefix("/").unwrap_or(path));
         let name = path.file_name().unwrap_or_default();
         let mut file = options.target.join(name);
         self.world.cleanup.move_up(&restored, &file, &options.target).await?;
-        outcome.checksum_proven = self.prove_checksum(&file, outcome).await?;
-        if options.decompress {
-            file = self.open(file, outcome).await?;
+        if let Some(recorded) = &dump.recorded {
+            self.prove_checksum(&file, recorded).await?;
+            outcome.checksum_proven = true;
+        }
+        if opened != Opened::AsStored {
+            file = self.decrypt(file).await?;
+        }
+        if opened == Opened::Decompressed {
+            file = self.decompress(file, outcome).await?;
         }
         outcome.dump = Some(file);
         Ok(())
     }
 
-    /// Compares with the checksum that the run recorded; false where no record is to be had.
-    async fn prove_checksum(
-        &self,
-        file: &Path,
-        outcome: &mut RestoreOutcome,
-    ) -> Result<bool, Failure> {
-        let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let Some(dump) = DumpName::parse(&self.project.name, name) else {
-            outcome.notes.push("checksum not compared: the dump names no run".to_owned());
-            return Ok(false);
-        };
-        let query = RunQuery {
-            project: Some(self.project.name.clone()),
-            id_prefix: Some(dump.run.clone()),
-            ..RunQuery::default()
-        };
-        let runs = match self.world.audit.find_runs(&query).await {
-            Ok(runs) => runs,
-            Err(failure) => {
-                outcome.notes.push(format!("checksum not compared: {}", failure.message));
-                return Ok(false);
-            }
-        };
-        let recorded = runs.iter().filter_map(|r| r.dump.as_ref()).find(|d| d.file.ends_with(name));
-        let Some(recorded) = recorded else {
-            outcome.notes.push("checksum not compared: no record of that run".to_owned());
-            return Ok(false);
-        };
+    /// Compares with the checksum that the run recorded.
+    async fn prove_checksum(&self, file: &Path, recorded: &DumpInfo) -> Result<(), Failure> {
         let found = self.world.unpacker.checksum(file, &self.ctx).await?;
-        if found != recorded.checksum {
-            return Err(Failure::new(
-                ErrorCode::ChecksumMismatch,
-                format!(
-                    "{name} is not the file that was backed up: {found}, not {}",
-                    recorded.checksum
-                ),
-            )
-            .permanent());
+        if found == recorded.checksum {
+            return Ok(());
         }
-        Ok(true)
+        let name = file.file_name().unwrap_or_default().display();
+        Err(Failure::new(
+            ErrorCode::ChecksumMismatch,
+            format!(
+                "{name} is not the file that was backed up: {found}, not {}",
+                recorded.checksum
+            ),
+        )
+        .permanent())
     }
 
-    /// Decrypts and decompresses; what each step was made from is removed once it has succeeded.
-    async fn open(&self, file: PathBuf, outcome: &mut RestoreOutcome) -> Result<PathBuf, Failure> {
-        let mut file = file;
+    /// Decrypts an encrypted file, and removes that once the whole has authenticated.
+    async fn decrypt(&self, file: PathBuf) -> Result<PathBuf, Failure> {
         let ext = file.extension().and_then(|e| e.to_str()).unwrap_or_default().to_owned();
         let kind =
             [EncryptionType::Age, EncryptionType::Gpg].into_iter().find(|k| k.extension() == ext);
-        if let Some(kind) = kind {
-            let encryptor = match &self.project.encryption {
-                Some(encryption) if encryption.kind == kind => {
-                    self.world.registries.encryptors.make(kind, self.project, encryption)?
+        let Some(kind) = kind else { return Ok(file) };
+        let encryptor = match &self.project.encryption {
+            Some(encryption) if encryption.kind == kind => {
+                self.world.registries.encryptors.make(kind, self.project, encryption)?
+            }
+            _ => return Err(no_identity(kind)),
+        };
+        let plain = file.with_extension("");
+        encryptor.decrypt(&file, &plain, &self.ctx).await?;
+        self.world.cleanup.remove_file(&file).await?;
+        Ok(plain)
+    }
+
+    /// Decompresses a compressed file, and removes that.
+    async fn decompress(
+        &self,
+        file: PathBuf,
+        outcome: &mut RestoreOutcome,
+    ) -> Result<PathBuf, Failure> {
+        let Some(unpacked) = self.world.unpacker.unpack(&file, &self.ctx).await? else {
+            return Ok(file);
+        };
+        self.world.cleanup.remove_file(&file).await?;
+        outcome.bytes = outcome.bytes.max(unpacked.bytes);
+        Ok(unpacked.path)
+    }
+
+    /// The newest snapshot for each path that was asked for, or the one named.
+    fn choose_by_paths<'s>(
+        &self,
+        all: &'s [Snapshot],
+        options: &RestoreOptions,
+    ) -> Result<Vec<&'s Snapshot>, Failure> {
+        if options.snapshot.is_some() {
+            let chosen = self.choose(all, &RestoreOptions { only: None, ..options.clone() })?;
+            let missing = |path: &&PathBuf| !chosen.iter().any(|s| covers(s, path));
+            return match (options.paths.iter().find(missing), chosen.first()) {
+                (Some(path), Some(snapshot)) => {
+                    Err(not_in(snapshot, path).with_remedy(self.listing(snapshot)))
                 }
-                _ => return Err(no_identity(kind)),
+                _ => Ok(chosen),
             };
-            let plain = file.with_extension("");
-            encryptor.decrypt(&file, &plain, &self.ctx).await?;
-            self.world.cleanup.remove_file(&file).await?;
-            file = plain;
         }
-        if let Some(unpacked) = self.world.unpacker.unpack(&file, &self.ctx).await? {
-            self.world.cleanup.remove_file(&file).await?;
-            outcome.bytes = outcome.bytes.max(unpacked.bytes);
-            file = unpacked.path;
+        let mut chosen: Vec<&Snapshot> = Vec::new();
+        for path in &options.paths {
+            // Newest first. One that is about this very path, or what is around or below it.
+            let Some(snapshot) = all.iter().find(|s| covers(s, path)) else {
+                let text = format!("no snapshot of {} holds {}", self.project.name, path.display());
+                return Err(Failure::new(ErrorCode::SnapshotNotFound, text).with_remedy(format!(
+                    "see what snapshots are made of with `backupctl snapshots {0}`, and list one \
+                     with `backupctl restic {0} ls SNAPSHOT`",
+                    self.project.name
+                )));
+            };
+            if !chosen.iter().any(|s| s.id == snapshot.id) {
+                chosen.push(snapshot);
+            }
         }
-        Ok(file)
+        Ok(chosen)
+    }
+}
+
+/// A dump to restore.
+struct WantedDump {
+    path: PathBuf,
+    recorded: Option<DumpInfo>,
+}
+
+/// Whether a snapshot was made of something at, around or below the path.
+fn covers(snapshot: &Snapshot, path: &Path) -> bool {
+    snapshot.paths.iter().any(|source| path.starts_with(source) || source.starts_with(path))
+}
+
+fn not_in(snapshot: &Snapshot, path: &Path) -> Failure {
+    Failure::new(
+        ErrorCode::SnapshotNotFound,
+        format!("snapshot {} does not hold {}", snapshot.id.short(), path.display()),
+    )
+}
+
+/// Bytes that stand on disk beside the stored dump while it is opened.
+fn beside(dump: &DumpInfo, opened: Opened) -> u64 {
+    let encrypted = [EncryptionType::Age, EncryptionType::Gpg]
+        .iter()
+        .any(|k| Path::new(&dump.file).extension().is_some_and(|e| e == k.extension()));
+    match opened {
+        Opened::Decrypted if encrypted => dump.bytes,
+        Opened::AsStored | Opened::Decrypted => 0,
+        Opened::Decompressed if encrypted => dump.bytes.max(dump.raw_bytes),
+        Opened::Decompressed => dump.raw_bytes,
     }
 }
 

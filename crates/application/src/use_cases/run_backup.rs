@@ -20,6 +20,7 @@ use crate::World;
 use crate::context::{Cancel, Observer, RunEvent, StageContext};
 use crate::ports::{Acquired, ConfigLoader, LockHolder};
 use crate::use_cases::deliver;
+pub(super) use closing::down;
 use pipeline::{Active, Shared};
 
 /// One run that is asked for.

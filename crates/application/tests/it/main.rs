@@ -7,6 +7,8 @@ mod dry_run;
 mod order;
 mod recovery;
 mod restore;
+mod restore_into;
+mod runs;
 mod stages;
 
 use std::sync::Arc;

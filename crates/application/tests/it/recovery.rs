@@ -212,3 +212,14 @@ async fn a_replay_does_not_keep_a_run_waiting_for_ever() {
     });
     assert_eq!((report.delivered, report.remaining.len()), (1, 1), "{report:?}");
 }
+
+#[tokio::test]
+async fn what_a_dead_restore_has_left_goes() {
+    let bench = TestBench::new();
+    let left = bench.base_dir().join("shop/.restore-999999-0");
+    std::fs::create_dir_all(left.join("srv")).unwrap();
+    std::fs::write(left.join("srv/shop.dump"), "in the clear").unwrap();
+    let report = recover(&bench, &[shop()]).await;
+    assert_eq!(report.partials, std::slice::from_ref(&left));
+    assert!(!left.exists());
+}

@@ -11,6 +11,7 @@ fn options(bench: &TestBench) -> RestoreOptions {
         snapshot: None,
         target: bench.work.join("back"),
         only: None,
+        paths: Vec::new(),
         decompress: false,
         force: false,
     }
@@ -102,4 +103,49 @@ async fn what_is_not_there_is_said() {
     let other = project("other").build();
     let none = restore(&bench, &other, &options(&bench)).await.unwrap_err();
     assert_eq!(none.code, ErrorCode::SnapshotNotFound);
+}
+
+#[tokio::test]
+async fn one_path_is_restored_from_the_newest_snapshot_with_it() {
+    for separate in [false, true] {
+        let bench = TestBench::new();
+        let shop = backed_up(&bench, separate).await;
+        let file = shop.assets.paths[0].join("a.txt");
+        for asked in [file.clone(), shop.assets.paths[0].clone()] {
+            let target = bench.work.join(format!("back-{}", asked.ends_with("a.txt")));
+            let one =
+                RestoreOptions { paths: vec![asked], target: target.clone(), ..options(&bench) };
+            let outcome = restore(&bench, &shop, &one).await.unwrap();
+            assert_eq!((outcome.files, outcome.dump, outcome.snapshots.len()), (1, None, 1));
+            assert!(target.join(file.strip_prefix("/").unwrap()).exists());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_in_no_snapshot_is_named_with_how_to_list_them() {
+    let bench = TestBench::new();
+    let shop = backed_up(&bench, false).await;
+    let inside = shop.assets.paths[0].join("gone.txt");
+    for path in ["/etc/elsewhere".into(), inside] {
+        let asked = RestoreOptions { paths: vec![path.clone()], ..options(&bench) };
+        let refused = restore(&bench, &shop, &asked).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::SnapshotNotFound);
+        assert!(refused.message.contains(path.to_str().unwrap()), "{}", refused.message);
+        assert!(refused.remedy.contains("backupctl restic shop ls"), "{}", refused.remedy);
+    }
+}
+
+#[tokio::test]
+async fn a_restore_that_finds_no_room_writes_nothing() {
+    let bench = TestBench::new();
+    bench.dumper.set_content(vec![7; 4096]);
+    let shop = backed_up(&bench, false).await;
+    bench.disk.set_free(4095);
+    bench.journal.clear();
+    let refused = restore(&bench, &shop, &options(&bench)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::DiskLow);
+    assert!(!bench.journal.has("restore ") && !bench.work.join("back").exists());
+    bench.disk.set_free(1 << 20);
+    restore(&bench, &shop, &options(&bench)).await.unwrap();
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backupctl_adapters::application::ports::{Clock, ConfigLoader};
-use backupctl_adapters::application::use_cases::run_all;
+use backupctl_adapters::application::use_cases::{reload, run_all};
 use backupctl_adapters::config;
 use backupctl_adapters::defaults;
 use backupctl_adapters::domain::project::unknown_project;
 use backupctl_adapters::domain::{ErrorCode, Failure};
-use backupctl_adapters::local::SystemClock;
+use backupctl_adapters::local::{LockHolders, SystemClock};
 use serde_json::json;
 
 use crate::args::{ConfigCommand, Global};
@@ -23,11 +23,49 @@ pub(crate) async fn run(global: &Global, out: Out, command: ConfigCommand) -> Co
         ConfigCommand::Validate => validate(global, &out).await,
         ConfigCommand::Show { project } => show(global, &out, &project).await,
         ConfigCommand::ImportGpgKey { file } => import_gpg_key(&out, &file).await,
+        ConfigCommand::Reload => reload(global, &out).await,
         ConfigCommand::Schema => {
             out.json(&config::schema());
             Ok(status::SUCCESS)
         }
     }
+}
+
+/// Tells what is wrong with the configuration in any case; the daemon only of a good one.
+async fn reload(global: &Global, out: &Out) -> CommandResult {
+    let mut loaded = wire::config(global).load().await?;
+    let settings = match &loaded.global {
+        Ok(settings) => settings.clone(),
+        // Without a base folder nobody knows where the daemon's lock is.
+        Err(issues) => return Err(wire::invalid(out, &loaded.file, issues)),
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let identity = defaults::identity();
+    let registries = defaults::registries(&settings.base_dir, &identity, &clock);
+    wire::refuse_unsupported(&mut loaded, &registries);
+    let lines: Vec<String> = loaded.issues().into_iter().map(wire::issue_line).collect();
+    if !out.is_json() {
+        for line in &lines {
+            out.note(format!("{BAD}error[INVALID_CONFIG]:{BAD:#} {line}"));
+        }
+    }
+    let processes = LockHolders::new(settings.base_dir);
+    let told = reload::reload(&processes, &loaded).await;
+    let pid =
+        told.map_err(
+            |failure| {
+                if out.is_json() { failure.with_detail(lines.join("\n")) } else { failure }
+            },
+        )?;
+    if out.is_json() {
+        out.json(&json!({"file": loaded.file, "reloaded": true, "pid": pid}));
+    } else {
+        out.line(format!(
+            "{GOOD}told{GOOD:#} the daemon (pid {pid}) to read {}",
+            loaded.file.display()
+        ));
+    }
+    Ok(status::SUCCESS)
 }
 
 async fn import_gpg_key(out: &Out, file: &Path) -> CommandResult {

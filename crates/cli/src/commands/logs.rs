@@ -1,6 +1,7 @@
 //! `backupctl logs`: run records, or one run with its stages.
 
 use backupctl_adapters::application::ports::RunQuery;
+use backupctl_adapters::application::use_cases::find_run;
 use backupctl_adapters::domain::{ErrorCode, Failure, ProjectName, RunStatus};
 use serde_json::json;
 
@@ -27,24 +28,11 @@ pub(crate) async fn run(global: &Global, out: Out, query: Query) -> CommandResul
     let out = &app.out;
     let tz = &app.global.timezone;
     if let Some(id) = &query.run {
-        let runs = app
-            .world
-            .audit
-            .find_runs(&RunQuery { id_prefix: Some(id.clone()), ..RunQuery::default() })
-            .await?;
-        let [run] = &runs[..] else {
-            let message = match runs.len() {
-                0 => format!("no run's id begins with {id:?}"),
-                n => format!("the ids of {n} runs begin with {id:?}"),
-            };
-            return Err(Failure::new(ErrorCode::UnknownProject, message)
-                .with_remedy("list runs with `backupctl logs PROJECT` and name more of the id")
-                .into());
-        };
+        let run = find_run(&app.world, id).await?;
         if out.is_json() {
-            out.json(run);
+            out.json(&run);
         } else {
-            record::run(out, run, tz);
+            record::run(out, &run, tz);
         }
         return Ok(status::SUCCESS);
     }

@@ -72,7 +72,8 @@ pub(crate) fn tell(out: &Out, report: &RecoverReport, also_nothing: bool) {
     }
 }
 
-fn to_json(report: &RecoverReport) -> serde_json::Value {
+/// The report as it stands in JSON documents.
+pub(crate) fn to_json(report: &RecoverReport) -> serde_json::Value {
     json!({
         "orphans": report.orphans,
         "told": report.told,

@@ -1,5 +1,7 @@
 //! `backupctl restore`: files of a snapshot, back on disk.
 
+use std::path::{Path, PathBuf};
+
 use backupctl_adapters::application::use_cases::{
     Only, Restore, RestoreOptions, guide::import_guide,
 };
@@ -16,7 +18,7 @@ const SHORTEST_ID: usize = 4;
 
 /// Runs the command.
 pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> CommandResult {
-    let app = App::start(global, out).await?;
+    let app = App::start_to_read(global, out).await?;
     if args.snapshot != "latest" && args.snapshot.len() < SHORTEST_ID {
         return Err(Failure::new(
             ErrorCode::SnapshotNotFound,
@@ -28,10 +30,13 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
         ))
         .into());
     }
+    if let Some(url) = &args.into {
+        return super::restore_into::run(&app, &args, url).await;
+    }
     let project = app.project_to_read(&args.project).await?;
     let out = &app.out;
+    let target = args.target.as_deref().map(target_of).unwrap_or_default();
     if args.guide {
-        let target = std::path::absolute(&args.target).unwrap_or(args.target);
         let guide = import_guide(&project, &args.snapshot, &target);
         if out.is_json() {
             out.json(&json!({"project": project.name, "guide": guide}));
@@ -40,23 +45,27 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
         }
         return Ok(status::SUCCESS);
     }
+    if let Some(path) = args.paths.iter().find(|path| !path.is_absolute()) {
+        let text = format!("--path {} is no whole path", path.display());
+        return Err(Failure::new(ErrorCode::InvalidConfig, text)
+            .with_remedy("name the path as it was backed up, from `/` on")
+            .into());
+    }
     let options = RestoreOptions {
         snapshot: (args.snapshot != "latest").then(|| args.snapshot.clone()),
-        target: std::path::absolute(&args.target).unwrap_or(args.target),
+        target,
         only: args.only.map(|o| match o {
             OnlyArg::Db => Only::Db,
             OnlyArg::Assets => Only::Assets,
         }),
+        // Without `.`, double or trailing slashes.
+        paths: args.paths.iter().map(|path| path.components().collect()).collect(),
         decompress: args.decompress,
         force: args.force,
     };
     let ctx = Restore::context(&project, app.cancel.clone());
     let restored = Restore::new(&app.world, &project, ctx).execute(&options).await;
-    let outcome = restored.map_err(|failure| {
-        let interrupted = failure.code == ErrorCode::Interrupted;
-        let error = CommandError::from(failure);
-        if interrupted { error.with_exit(app.interrupted_or(130)) } else { error }
-    })?;
+    let outcome = restored.map_err(|failure| end(&app, failure))?;
     if out.is_json() {
         out.json(&json!({
             "project": project.name,
@@ -86,7 +95,7 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
     for note in &outcome.notes {
         out.note(format!("  note: {note}"));
     }
-    if project.database.is_some() && !out.is_quiet() {
+    if outcome.dump.is_some() && project.database.is_some() && !out.is_quiet() {
         out.note(format!(
             "  how to import it: backupctl restore {} {} {} --guide",
             project.name,
@@ -95,4 +104,16 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
         ));
     }
     Ok(status::SUCCESS)
+}
+
+/// A folder or file as an absolute path.
+pub(crate) fn target_of(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// How a restore ends badly.
+pub(crate) fn end(app: &App, failure: Failure) -> CommandError {
+    let interrupted = failure.code == ErrorCode::Interrupted;
+    let error = CommandError::from(failure);
+    if interrupted { error.with_exit(app.interrupted_or(130)) } else { error }
 }

@@ -30,7 +30,9 @@ pub(crate) async fn run(global: &Global, out: Out, args: RunArgs) -> CommandResu
         (_, true, true) => dry_run_all(&app).await,
         (_, true, false) => Box::pin(all(&app, &args)).await,
         (Some(name), false, true) => dry_run(&app, name).await,
-        (Some(name), false, false) => one(&app, name, &args).await,
+        (Some(name), false, false) => {
+            one(&app, name, Trigger::Manual, args.wait, args.json_stream).await
+        }
         (None, false, _) => Err(Failure::new(ErrorCode::UnknownProject, "no project named").into()),
     }
 }
@@ -49,17 +51,23 @@ fn observer(app: &App, stream: bool) -> Arc<dyn Observer> {
     }
 }
 
-async fn one(app: &App, name: &str, args: &RunArgs) -> CommandResult {
+/// Makes one run of the project and tells how it ended.
+pub(crate) async fn one(
+    app: &App,
+    name: &str,
+    trigger: Trigger,
+    wait: bool,
+    stream: bool,
+) -> CommandResult {
     let unresolved = app.unresolved_project(name)?;
     let use_case = RunBackup::new(Arc::clone(&app.world));
     let project = match app.config.resolve_secrets(unresolved.clone()).await {
         Ok(project) => project,
         Err(failure) => {
             let config = app.config.as_ref();
-            let watcher = observer(app, args.json_stream);
-            let trigger = Trigger::Manual;
+            let watcher = observer(app, stream);
             let run = use_case.refuse(config, unresolved, trigger, &failure, watcher).await;
-            return Ok(finished(app, &run, args.json_stream));
+            return Ok(finished(app, &run, stream));
         }
     };
     let entries = app.entries(Some(name))?;
@@ -69,10 +77,10 @@ async fn one(app: &App, name: &str, args: &RunArgs) -> CommandResult {
     }
     let request = RunRequest {
         project,
-        trigger: Trigger::Manual,
-        wait: args.wait,
+        trigger,
+        wait,
         cancel: app.cancel.clone(),
-        observer: observer(app, args.json_stream),
+        observer: observer(app, stream),
     };
     let run = match use_case.execute(request).await {
         Ok(RunOutcome::Finished(run)) => run,
@@ -84,7 +92,7 @@ async fn one(app: &App, name: &str, args: &RunArgs) -> CommandResult {
         }
         Err(failure) => return Err(failure.into()),
     };
-    Ok(finished(app, &run, args.json_stream))
+    Ok(finished(app, &run, stream))
 }
 
 /// Tells the run's record; returns the exit status that it means.

@@ -61,6 +61,42 @@ pub async fn local_cleanup(cleanup: Arc<dyn LocalCleanup>, base_dir: &Path) {
     assert!(!folder.join(NEWEST).exists());
     cleanup.remove_file(&folder.join(NEWEST)).await.unwrap();
     a_restored_file_moves_up(&*cleanup, &base_dir.join("restore")).await;
+    scratch_goes_with_its_process(&*cleanup, base_dir).await;
+}
+
+async fn scratch_goes_with_its_process(cleanup: &dyn LocalCleanup, base_dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (shop, folder) = (name("scratch"), base_dir.join("scratch"));
+    let none = cleanup.remove_left_scratch(&shop).await.unwrap();
+    assert!(none.removed.is_empty(), "a missing folder is no error");
+    let (first, second) =
+        (cleanup.scratch(&shop).await.unwrap(), cleanup.scratch(&shop).await.unwrap());
+    assert_eq!(first.path().parent(), Some(folder.as_path()));
+    assert_ne!(first.path(), second.path());
+    let mode = fs::metadata(first.path()).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700, "readable by others");
+    fs::create_dir_all(first.path().join("var/lib")).unwrap();
+    fs::write(first.path().join("var/lib/a.dump"), b"secret").unwrap();
+
+    let left = folder.join(".restore-999999999-0");
+    fs::create_dir_all(left.join("deep")).unwrap();
+    fs::write(left.join("deep/b.dump"), b"secret").unwrap();
+    let foreign = [".restore", ".restore-mine", ".restore-1-2-3", "restore-1-2"];
+    for other in foreign {
+        fs::create_dir_all(folder.join(other)).unwrap();
+    }
+    let report = cleanup.remove_left_scratch(&shop).await.unwrap();
+    assert_eq!(report.removed, [left], "only what nobody uses any more");
+    assert!(first.path().join("var/lib/a.dump").exists());
+    assert!(foreign.iter().all(|other| folder.join(other).exists()));
+
+    let path = first.path().to_owned();
+    first.remove().unwrap();
+    assert!(!path.exists());
+    let path = second.path().to_owned();
+    drop(second);
+    assert!(!path.exists(), "dropped, it goes too");
 }
 
 async fn partials_go_by_their_run(cleanup: &dyn LocalCleanup, folder: &Path) {

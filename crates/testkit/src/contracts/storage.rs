@@ -199,6 +199,14 @@ async fn files_come_back(
     let nothing = restore("nothing", vec![PathBuf::from("/no/such/path")]);
     let failed = storage.restore(&nothing, &ctx).await;
     assert_fails(failed, ErrorCode::SnapshotNotFound, "a restore that brings nothing");
+    let asked = PathBuf::from("/no/such/path");
+    let one_of_two = restore("one-of-two", vec![dump.clone(), asked]);
+    let failed = storage.restore(&one_of_two, &ctx).await;
+    let failure = assert_fails(failed, ErrorCode::SnapshotNotFound, "a path that is not there");
+    assert!(failure.message.contains("/no/such/path"), "{}", failure.message);
+    let folder = restore("folder", vec![sources.assets[1].join("below")]);
+    storage.restore(&folder, &ctx).await.unwrap();
+    assert!(below(&folder.target, &asset).exists());
     let snapshot = SnapshotId::new("deadbeef").unwrap();
     let failed = storage.restore(&RestoreRequest { snapshot, ..nothing }, &ctx).await;
     assert_fails(failed, ErrorCode::SnapshotNotFound, "a snapshot that is not there");

@@ -1,25 +1,30 @@
 //! Cleanup and unpacking on the real files of a test's work folder.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use backupctl_application::context::StageContext;
-use backupctl_application::ports::{CleanupReport, LocalCleanup, UnpackedFile, Unpacker};
+use backupctl_application::ports::{
+    CleanupReport, LocalCleanup, ScratchDir, UnpackedFile, Unpacker,
+};
 use backupctl_domain::retention::expired_dumps;
 use backupctl_domain::{DumpName, ErrorCode, Failure, ProjectName, RunId};
 use jiff::civil::DateTime;
 
 use super::faults::injectable;
-use super::{Core, Journal, checksum};
+use super::{Core, Journal, checksum, locked};
 
-/// A [`LocalCleanup`]. Operations: `cleanup`, `remove_partials`, `remove_file`.
+/// A [`LocalCleanup`]. Operations: `cleanup`, `remove_partials`, `remove_file`, `move_up`, `scratch`,
+/// `remove_left_scratch`.
 ///
 /// Works on `{base_dir}/{project}`; a folder that does not exist holds nothing.
 pub struct FakeCleanup {
     core: Core,
     base_dir: PathBuf,
+    living: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 injectable!(FakeCleanup);
@@ -27,8 +32,16 @@ injectable!(FakeCleanup);
 impl FakeCleanup {
     /// A cleanup of the projects under that folder.
     pub fn new(journal: &Arc<Journal>, base_dir: &Path) -> Self {
-        let core = Core::new(journal, &["cleanup", "remove_partials", "remove_file", "move_up"]);
-        Self { core, base_dir: base_dir.to_owned() }
+        let operations = &[
+            "cleanup",
+            "remove_partials",
+            "remove_file",
+            "move_up",
+            "scratch",
+            "remove_left_scratch",
+        ];
+        let core = Core::new(journal, operations);
+        Self { core, base_dir: base_dir.to_owned(), living: Arc::default() }
     }
 
     fn remove_where(
@@ -112,6 +125,61 @@ impl LocalCleanup for FakeCleanup {
             dir = empty.parent();
         }
         Ok(())
+    }
+
+    async fn scratch(&self, project: &ProjectName) -> Result<Box<dyn ScratchDir>, Failure> {
+        self.core.call("scratch", format!("scratch {project}"), None).await?;
+        let number = locked(&self.living).len();
+        let name = format!(".restore-{}-{number}", std::process::id());
+        let path = self.base_dir.join(project.as_str()).join(name);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|e| {
+            let message = format!("{} cannot be made: {e}", path.display());
+            Failure::new(ErrorCode::PathNotWritable, message)
+        })?;
+        locked(&self.living).push(path.clone());
+        Ok(Box::new(FakeScratch { path, living: Arc::clone(&self.living) }))
+    }
+
+    async fn remove_left_scratch(&self, project: &ProjectName) -> Result<CleanupReport, Failure> {
+        self.core.call("remove_left_scratch", format!("left scratch {project}"), None).await?;
+        let mut report = CleanupReport::default();
+        let dir = self.base_dir.join(project.as_str());
+        for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
+            let numbers = entry.file_name().into_string().ok();
+            let ours = numbers.as_deref().and_then(|n| n.strip_prefix(".restore-")).is_some_and(
+                |numbers| {
+                    numbers.split('-').count() == 2
+                        && numbers.split('-').all(|n| n.parse::<u32>().is_ok())
+                },
+            );
+            if ours && !locked(&self.living).contains(&entry.path()) {
+                fs::remove_dir_all(entry.path()).expect("a folder of the work folder can go");
+                report.removed.push(entry.path());
+            }
+        }
+        Ok(report)
+    }
+}
+
+struct FakeScratch {
+    path: PathBuf,
+    living: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl ScratchDir for FakeScratch {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn remove(self: Box<Self>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl Drop for FakeScratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+        locked(&self.living).retain(|p| *p != self.path);
     }
 }
 

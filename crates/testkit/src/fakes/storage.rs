@@ -348,8 +348,13 @@ impl RemoteStorage for FakeStorage {
             report.files += 1;
             report.bytes += content.len() as u64;
         }
-        if report.files == 0 {
-            let message = format!("snapshot {} holds no such file", request.snapshot.short());
+        let missing = request
+            .include
+            .iter()
+            .find(|p| stored.tree.under(std::slice::from_ref(p)).next().is_none());
+        if report.files == 0 || missing.is_some() {
+            let what = missing.map_or_else(|| "any file".to_owned(), |p| p.display().to_string());
+            let message = format!("snapshot {} does not hold {what}", request.snapshot.short());
             return Err(Failure::new(ErrorCode::SnapshotNotFound, message));
         }
         Ok(report)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backupctl_application::ports::{Clock, TargetState};
+use backupctl_application::ports::{Clock, LockHolder, TargetState};
 use backupctl_domain::project::Engine;
 use backupctl_domain::{ErrorCode, Failure};
 use backupctl_testkit::builders::project;
@@ -18,6 +18,21 @@ async fn audit_log() {
 async fn backup_lock() {
     let bench = TestBench::new();
     contracts::backup_lock(|| bench.lock.clone()).await;
+}
+
+#[tokio::test]
+async fn processes() {
+    let bench = TestBench::new();
+    let hold = |project: &_, temper| {
+        if temper == contracts::Temper::Deaf {
+            bench.processes.stubborn();
+        }
+        let holder = LockHolder { pid: Some(4712), started: None, recovering: false };
+        bench.lock.set_held(project, holder);
+        4712
+    };
+    let is_held = |project: &_| bench.lock.is_held(project);
+    contracts::processes(bench.processes.clone(), hold, is_held).await;
 }
 
 #[tokio::test]

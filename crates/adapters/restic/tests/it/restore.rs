@@ -49,7 +49,7 @@ async fn what_matches_nothing_is_a_failure() {
     };
     let failure = restic.restore(&nothing, &ctx()).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::SnapshotNotFound);
-    assert!(failure.message.contains("matched nothing"), "{}", failure.message);
+    assert!(failure.message.contains("does not hold"), "{}", failure.message);
     let unknown =
         RestoreRequest { snapshot: SnapshotId::new("0123abcd").unwrap(), target, include: vec![] };
     let failure = restic.restore(&unknown, &ctx()).await.unwrap_err();

@@ -19,6 +19,12 @@ const FINALLY_AFTER_INTERRUPT: Duration = Duration::from_mins(1);
 /// A heartbeat's text is kept to this many characters.
 const HEARTBEAT_TEXT: usize = 200;
 
+/// The heartbeat of a run that failed so.
+pub(crate) fn down(error: &RunError, took: Duration) -> Heartbeat {
+    let text = format!("{}: {}", error.code, error.message);
+    Heartbeat::Down { message: text.chars().take(HEARTBEAT_TEXT).collect(), took }
+}
+
 impl Shared {
     pub(super) async fn close(self: Arc<Self>, error: Option<RunError>) {
         if let Some(error) = &error {
@@ -203,11 +209,7 @@ impl Shared {
         let took = run.duration.unwrap_or_default();
         let heartbeat = match &run.error {
             None => Heartbeat::Up { message: format!("backup of {} succeeded", run.project), took },
-            Some(error) => {
-                let text = format!("{}: {}", error.code, error.message);
-                let message = text.chars().take(HEARTBEAT_TEXT).collect();
-                Heartbeat::Down { message, took }
-            }
+            Some(error) => down(error, took),
         };
         let result = match self.world.registries.monitor(&self.project) {
             Ok(Some(monitor)) => monitor.send(&heartbeat).await,

@@ -64,6 +64,18 @@ pub(super) const HEARTBEAT_FAILED: Explanation = Explanation {
              `uptime_kuma_base_url` and `monitor.config`",
 };
 
+pub(super) const DAEMON_NOT_RUNNING: Explanation = Explanation {
+    meaning: "The command speaks to the daemon of this `base_dir`, and no process holds its lock \
+              `.daemon.lock`.",
+    causes: &[
+        "backups are started by hand, by cron or by systemd timers, without a daemon",
+        "the daemon has stopped, or has not been started since the machine came up",
+        "the daemon reads another configuration file, with another `base_dir`",
+    ],
+    remedy: "name the configuration that the daemon reads with `--config PATH`; without a daemon \
+             there is nothing to tell, since each run reads the configuration afresh",
+};
+
 pub(super) const INTERRUPTED: Explanation = Explanation {
     meaning: "The run was ended before its end, by a signal or because its process died. Its \
               partial files are removed, and finished dumps are kept.",
