@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod compat;
 mod configuration;
 mod dry_run;
 mod errors;
@@ -18,8 +19,6 @@ mod kills;
 mod outages;
 mod overlap;
 mod restore;
-mod restore_parts;
-mod runs;
 mod signals;
 mod snapshots;
 mod support;
