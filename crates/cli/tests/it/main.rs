@@ -19,6 +19,8 @@ mod kills;
 mod outages;
 mod overlap;
 mod restore;
+mod restore_parts;
+mod runs;
 mod signals;
 mod snapshots;
 mod support;

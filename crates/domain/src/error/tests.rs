@@ -103,8 +103,18 @@ fn a_remedy_names_a_command_a_key_or_a_path() {
 
 #[test]
 fn commands_that_texts_name_exist() {
-    const COMMANDS: [&str; 9] =
-        ["init", "run", "status", "logs", "snapshots", "restore", "recover", "config", "explain"];
+    const COMMANDS: [&str; 10] = [
+        "init",
+        "run",
+        "runs",
+        "status",
+        "logs",
+        "snapshots",
+        "restore",
+        "recover",
+        "config",
+        "explain",
+    ];
     for code in ErrorCode::ALL {
         let e = code.explanation();
         for text in [&[e.meaning, e.remedy], e.causes].concat() {

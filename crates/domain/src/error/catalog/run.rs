@@ -80,11 +80,11 @@ pub(super) const INTERRUPTED: Explanation = Explanation {
     meaning: "The run was ended before its end, by a signal or because its process died. Its \
               partial files are removed, and finished dumps are kept.",
     causes: &[
-        "Ctrl-C, `systemctl stop`, or a reboot during the run",
+        "Ctrl-C, `systemctl stop`, a reboot, or `backupctl runs abort` during the run",
         "the process was killed for lack of memory, or with `kill -9`",
         "the machine crashed or lost power; recovery has noticed it afterwards",
     ],
-    remedy: "run the backup again with `backupctl run <project>`; `journalctl -k` tells if the \
+    remedy: "make the run again with `backupctl runs retry <run>`; `journalctl -k` tells if the \
              kernel ended it for lack of memory",
 };
 

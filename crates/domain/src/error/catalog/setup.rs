@@ -35,8 +35,9 @@ pub(super) const BACKUP_IN_PROGRESS: Explanation = Explanation {
         "somebody else has started `backupctl run` for the same project",
         "an earlier run hangs, in a hook or in a dump without `database.dump_timeout_minutes`",
     ],
-    remedy: "wait for the running backup (`backupctl status <project>` shows its stage), or queue \
-             behind it with `backupctl run <project> --wait`",
+    remedy: "wait for the running backup (`backupctl status <project>` shows its stage), queue \
+             behind it with `backupctl run <project> --wait`, or end one that hangs with `backupctl \
+             runs abort <run>`",
 };
 
 pub(super) const TOOL_MISSING: Explanation = Explanation {
