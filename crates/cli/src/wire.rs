@@ -13,7 +13,7 @@ use backupctl_adapters::application::use_cases::{RecoverStartup, run_all};
 use backupctl_adapters::config::{Environment, FileConfig};
 use backupctl_adapters::defaults;
 use backupctl_adapters::domain::project::unknown_project;
-use backupctl_adapters::domain::{ErrorCode, Failure, Project};
+use backupctl_adapters::domain::{ErrorCode, Failure, Project, Secret};
 use backupctl_adapters::process::kill_running;
 
 use crate::args::Global;
@@ -48,16 +48,21 @@ impl App {
     /// Loads the configuration and wires the ports. A broken global part is an error; broken
     /// projects are not, they are told by whoever needs them.
     pub(crate) async fn start(args: &Global, out: Out) -> Result<Self, CommandError> {
-        Self::with(args, out, config(args)).await
+        Self::with(args, out, config(args), false).await
     }
 
     /// The same for commands that only read projects' snapshots, as on a new machine: what only a
     /// backup needs may name variables that are not set here.
     pub(crate) async fn start_to_read(args: &Global, out: Out) -> Result<Self, CommandError> {
-        Self::with(args, out, config(args).to_read()).await
+        Self::with(args, out, config(args).to_read(), true).await
     }
 
-    async fn with(args: &Global, out: Out, config: FileConfig) -> Result<Self, CommandError> {
+    async fn with(
+        args: &Global,
+        out: Out,
+        config: FileConfig,
+        to_read: bool,
+    ) -> Result<Self, CommandError> {
         let config = Arc::new(config);
         let mut loaded = config.load().await?;
         for warning in &loaded.warnings {
@@ -68,7 +73,15 @@ impl App {
             Err(issues) => return Err(invalid(&out, &loaded.file, issues)),
         };
         let logs = logging::start(args, Some(&global.log))?;
-        global.audit_url = config.resolve_secret("audit.url", global.audit_url).await?;
+        let audit_url = config.resolve_secret("audit.url", global.audit_url.clone()).await;
+        global.audit_url = match audit_url {
+            // A restored dump is compared with its record where that can be had.
+            Err(failure) if to_read => {
+                out.warn(failure.full_message());
+                Secret::value(format!("sqlite://{}", global.base_dir.join("audit.db").display()))
+            }
+            resolved => resolved?,
+        };
         let world = Arc::new(defaults::world(&global, defaults::identity())?);
         refuse_unsupported(&mut loaded, &world.registries);
         let cancel = Cancel::new();

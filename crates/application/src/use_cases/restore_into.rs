@@ -78,6 +78,9 @@ impl<'a> RestoreInto<'a> {
         }
         let loader = self.world.registries.loaders.make(engine, self.project, &options.database)?;
         let tool = loader.check_tool().await?;
+        // The loading tool is given its password by a file there.
+        let runtime = self.world.settings.project_dir(&self.project.name);
+        self.world.disk.ensure_dir(&runtime, false).await?;
 
         let restore = Restore::new(self.world, self.project, self.ctx.clone());
         let mut wanted = RestoreOptions {
