@@ -71,6 +71,7 @@ mockall::mock! {
     impl Notifier for Notifier {
         async fn notify(&self, notice: &Notice) -> Result<(), Failure>;
         async fn check(&self) -> Result<(), Failure>;
+        async fn reach(&self) -> Result<(), Failure>;
     }
 }
 

@@ -141,12 +141,39 @@ impl Email {
             let taken = self.hand_over(&mut server, addresses, message).await;
             Ok((server, taken))
         };
+        self.converse(conversation).await
+    }
+
+    /// Connects and logs in, and no more.
+    async fn greet(
+        &self,
+        tls: Option<&TlsParameters>,
+        addresses: &Addresses,
+    ) -> Result<(), Problem> {
+        let conversation = async {
+            let mut server = self.connect(tls, addresses).await?;
+            let taken = self.log_in(&mut server).await;
+            Ok((server, taken))
+        };
+        self.converse(conversation).await
+    }
+
+    /// Holds a conversation within the time limit, and says goodbye.
+    async fn converse(
+        &self,
+        conversation: impl Future<Output = Result<(AsyncSmtpConnection, Result<(), Problem>), Problem>>,
+    ) -> Result<(), Problem> {
         let (mut server, taken) =
             tokio::time::timeout(self.timeout, conversation).await.map_err(|_| {
                 problem(format!("no answer within {} s", self.timeout.as_secs_f32()), REACH)
             })??;
         let _ = tokio::time::timeout(GOODBYE, server.quit()).await;
         taken
+    }
+
+    fn failed(&self, Problem { why, fix }: Problem) -> Failure {
+        let message = format!("smtp {}:{}: {why}", self.host, self.port);
+        Failure::new(ErrorCode::NotifyFailed, message).with_remedy(fix)
     }
 
     /// A connection that is secured as configured, or none: nothing goes out in the clear instead.
@@ -174,22 +201,26 @@ impl Email {
         Ok(server)
     }
 
+    async fn log_in(&self, server: &mut AsyncSmtpConnection) -> Result<(), Problem> {
+        let Some((user, password)) = &self.login else { return Ok(()) };
+        let password = password.expose().map_err(|e| problem(e.message, LOGIN))?;
+        let credentials = Credentials::new(user.clone(), password.to_owned());
+        let mechanisms = [Mechanism::Plain, Mechanism::Login];
+        if server.server_info().get_auth_mechanism(&mechanisms).is_none() {
+            return Err(problem("neither AUTH PLAIN nor AUTH LOGIN is offered", LOGIN));
+        }
+        let accepted = server.auth(&mechanisms, &credentials).await;
+        accepted.map_err(|e| self.refused(&format!("login as {user}"), &e, LOGIN))?;
+        Ok(())
+    }
+
     async fn hand_over(
         &self,
         server: &mut AsyncSmtpConnection,
         addresses: &Addresses,
         message: &[u8],
     ) -> Result<(), Problem> {
-        if let Some((user, password)) = &self.login {
-            let password = password.expose().map_err(|e| problem(e.message, LOGIN))?;
-            let credentials = Credentials::new(user.clone(), password.to_owned());
-            let mechanisms = [Mechanism::Plain, Mechanism::Login];
-            if server.server_info().get_auth_mechanism(&mechanisms).is_none() {
-                return Err(problem("neither AUTH PLAIN nor AUTH LOGIN is offered", LOGIN));
-            }
-            let accepted = server.auth(&mechanisms, &credentials).await;
-            accepted.map_err(|e| self.refused(&format!("login as {user}"), &e, LOGIN))?;
-        }
+        self.log_in(server).await?;
         let Addresses { from, to } = addresses;
         let mut options = Vec::new();
         if !to.iter().chain([from]).all(|m| AsRef::<str>::as_ref(&m.email).is_ascii()) {
@@ -264,14 +295,20 @@ impl Notifier for Email {
             }
             Err(problem) => Err(problem),
         };
-        sent.map_err(|Problem { why, fix }| {
-            let message = format!("smtp {}:{}: {why}", self.host, self.port);
-            Failure::new(ErrorCode::NotifyFailed, message).with_remedy(fix)
-        })
+        sent.map_err(|problem| self.failed(problem))
     }
 
     async fn check(&self) -> Result<(), Failure> {
         self.addresses().map(drop)
+    }
+
+    async fn reach(&self) -> Result<(), Failure> {
+        let addresses = self.addresses()?;
+        let greeted = match self.tls() {
+            Ok(tls) => self.greet(tls.as_ref(), addresses).await,
+            Err(problem) => Err(problem),
+        };
+        greeted.map_err(|problem| self.failed(problem))
     }
 }
 

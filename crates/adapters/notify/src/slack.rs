@@ -95,6 +95,17 @@ impl Notifier for Slack {
     async fn check(&self) -> Result<(), Failure> {
         self.url().map(drop)
     }
+
+    async fn reach(&self) -> Result<(), Failure> {
+        let url = self.url()?;
+        // What the webhook's own address is asked counts as a message.
+        self.http.reach(&http::root(url)).await.map_err(|why| {
+            let message = format!("slack {}: {why}", http::host(url));
+            Failure::new(ErrorCode::NotifyFailed, message).with_remedy(
+                "check that the host of `notification.config.webhook_url` can be reached from here",
+            )
+        })
+    }
 }
 
 /// Slack's answer: `ok`, or the short name of an error such as `no_service`. Anything else may be a

@@ -92,6 +92,20 @@ impl Notifier for Webhook {
     async fn check(&self) -> Result<(), Failure> {
         self.url().map(drop)
     }
+
+    async fn reach(&self) -> Result<(), Failure> {
+        let url = self.url()?;
+        // What the webhook's own address is asked counts as a notice.
+        self.http.reach(&http::root(url)).await.map_err(|why| {
+            let host = http::host(url);
+            Failure::new(ErrorCode::NotifyFailed, format!("webhook {host}: {why}")).with_remedy(
+                format!(
+                    "check that {host} can be reached from here, or correct \
+                     `notification.config.url`"
+                ),
+            )
+        })
+    }
 }
 
 fn signature(secret: &[u8], body: &[u8]) -> String {

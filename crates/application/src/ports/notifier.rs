@@ -13,4 +13,7 @@ pub trait Notifier: Send + Sync {
     async fn notify(&self, notice: &Notice) -> Result<(), Failure>;
     /// That the channel could be used, without sending anything to people.
     async fn check(&self) -> Result<(), Failure>;
+    /// That the other side answers, and takes the login where there is one, within 10 s; nothing is
+    /// sent to people.
+    async fn reach(&self) -> Result<(), Failure>;
 }

@@ -36,6 +36,7 @@ pub async fn notifier(
     received: impl Fn() -> usize,
 ) {
     soon("a check", good.check()).await.unwrap();
+    soon("a look at the other side", good.reach()).await.unwrap();
     assert_eq!(received(), 0, "a check reaches nobody");
     for (n, notice) in every_notice().iter().enumerate() {
         soon("a notice", good.notify(notice)).await.unwrap();

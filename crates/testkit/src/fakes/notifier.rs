@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{Core, Journal, locked};
 
-/// A [`Notifier`]. Operations: `notify`, `check`.
+/// A [`Notifier`]. Operations: `notify`, `check`, `reach`.
 pub struct FakeNotifier {
     core: Core,
     channel: &'static str,
@@ -25,7 +25,7 @@ impl FakeNotifier {
     /// A channel of that kind, e.g. `webhook`.
     pub fn new(journal: &Arc<Journal>, channel: &'static str) -> Self {
         Self {
-            core: Core::new(journal, &["notify", "check"]),
+            core: Core::new(journal, &["notify", "check", "reach"]),
             channel,
             notices: Mutex::default(),
             count: watch::Sender::new(0),
@@ -60,5 +60,8 @@ impl Notifier for FakeNotifier {
 
     async fn check(&self) -> Result<(), Failure> {
         self.core.call("check", format!("check notifier {}", self.channel), None).await
+    }
+    async fn reach(&self) -> Result<(), Failure> {
+        self.core.call("reach", format!("check way to {}", self.channel), None).await
     }
 }

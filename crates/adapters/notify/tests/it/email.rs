@@ -307,3 +307,22 @@ async fn settings_that_cannot_be_used_are_told_by_the_check() {
     }
     assert_eq!(sink.connections(), 0);
 }
+
+#[tokio::test]
+async fn a_look_at_the_server_logs_in_and_sends_nothing() {
+    let sink = SmtpSink::start(SmtpTls::None);
+    sink.require_login("mailer", "passw0rd");
+    let channel =
+        |password| email(&sink, &with_login(settings(&sink, SmtpSecurity::None), password));
+    channel("passw0rd").reach().await.unwrap();
+    let refused = channel("wrong-one").reach().await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::NotifyFailed);
+    assert!(refused.message.contains("login as mailer: 535"), "{refused}");
+    assert!(!refused.message.contains("wrong-one"), "{refused}");
+    assert_eq!(sink.mails().len(), 0);
+
+    let mut gone = settings(&sink, SmtpSecurity::None);
+    gone.port = backupctl_testkit::services::free_port();
+    let refused = email(&sink, &gone).reach().await.unwrap_err();
+    assert!(refused.message.contains(&gone.port.to_string()), "{refused}");
+}

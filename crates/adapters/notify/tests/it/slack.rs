@@ -30,7 +30,10 @@ async fn slack_keeps_the_promises_of_a_channel() {
     let (good, refusing) = (slack_server(), slack_server());
     refusing.reply_always(Reply::Status(404, "no_service".to_owned()));
     let channel = |at: &HttpReceiver| Arc::new(slack(&at.url(PATH)));
-    contracts::notifier(channel(&good), channel(&refusing), || good.requests().len()).await;
+    let received = || good.requests().iter().filter(|r| r.method == "POST").count();
+    contracts::notifier(channel(&good), channel(&refusing), received).await;
+    let looked = good.requests().into_iter().find(|r| r.method == "GET").unwrap();
+    assert_eq!(looked.path(), "/", "the server alone is asked, not the address that counts");
 }
 
 #[tokio::test]

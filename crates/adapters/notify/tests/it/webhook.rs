@@ -23,7 +23,10 @@ async fn a_webhook_keeps_the_promises_of_a_channel() {
     let (good, refusing) = (HttpReceiver::start(), HttpReceiver::start());
     refusing.reply_always(Reply::status(500));
     let channel = |at: &HttpReceiver| Arc::new(webhook(&at.url("/hook"), None));
-    contracts::notifier(channel(&good), channel(&refusing), || good.requests().len()).await;
+    let received = || good.requests().iter().filter(|r| r.method == "POST").count();
+    contracts::notifier(channel(&good), channel(&refusing), received).await;
+    let looked = good.requests().into_iter().find(|r| r.method == "GET").unwrap();
+    assert_eq!(looked.path(), "/", "the server alone is asked, not the address that counts");
 }
 
 #[tokio::test]
@@ -152,4 +155,15 @@ async fn an_address_that_cannot_be_used_is_told_by_the_check() {
         assert_hides(&failure, "t0ken");
         assert_eq!(hook.notify(&notice()).await.unwrap_err(), failure);
     }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_told_without_the_address() {
+    let hook = webhook(&format!("http://u:passw0rd@{}/t0ken", nowhere()), None);
+    hook.check().await.unwrap();
+    let failure = hook.reach().await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::NotifyFailed);
+    assert!(failure.message.contains("127.0.0.1"), "{failure}");
+    assert_hides(&failure, "t0ken");
+    assert_hides(&failure, "passw0rd");
 }
