@@ -1,9 +1,16 @@
 //! What the tool does, one file a use case.
 
 pub mod abort_run;
+pub mod cache;
+mod checks;
 pub mod deliver;
 pub mod dry_run;
+pub mod each;
+mod exclusive;
+pub mod forget;
 pub mod guide;
+pub mod health;
+pub mod prune;
 pub mod recover;
 pub mod reload;
 pub mod restore;
@@ -15,7 +22,13 @@ pub mod snapshots;
 pub mod status;
 
 pub use abort_run::{AbortRun, Aborted};
-pub use dry_run::{Check, CheckOutcome, DryRun};
+pub use cache::{clear_cache, measure_cache};
+pub use checks::{Check, CheckOutcome};
+pub use dry_run::DryRun;
+pub use each::{EachOutcome, each_project};
+pub use forget::{Forget, Forgotten};
+pub use health::{Health, HealthCheck, HealthReport, NoAudit};
+pub use prune::{PruneOutcome, prune};
 pub use recover::{RecoverReport, RecoverStartup};
 pub use restore::{Only, Restore, RestoreOptions, RestoreOutcome};
 pub use restore_into::{IntoOptions, IntoOutcome, RestoreInto};

@@ -562,6 +562,19 @@ impl Project {
         all
     }
 
+    /// The same project for work on its repository alone: without the secrets of what only a backup
+    /// needs (database, notices, monitor, hooks), which may be out of reach.
+    #[must_use]
+    pub fn for_its_repository(mut self) -> Self {
+        if let Some(database) = &mut self.database {
+            database.password = None;
+        }
+        self.notifications.clear();
+        self.monitor = None;
+        self.hooks.env.clear();
+        self
+    }
+
     /// A redactor for the secrets that are resolved.
     pub fn redactor(&self) -> Redactor {
         Redactor::new(self.secrets().into_iter().filter_map(|s| s.expose().ok().map(str::to_owned)))

@@ -23,6 +23,7 @@ mod notifier;
 mod observer;
 mod processes;
 mod storage;
+mod units;
 
 pub use audit::FakeAudit;
 pub use children::FakeChildren;
@@ -44,6 +45,7 @@ pub use notifier::FakeNotifier;
 pub use observer::RecordingObserver;
 pub use processes::FakeProcesses;
 pub use storage::{FakeRepository, FakeStorage, RepositoryLock};
+pub use units::FakeUnits;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

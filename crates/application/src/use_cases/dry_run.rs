@@ -1,258 +1,51 @@
 //! Everything a run needs, checked without doing any of it (spec: pipeline.md §9).
 
-use std::sync::Arc;
+use backupctl_domain::Project;
 
-use backupctl_domain::plan::{self, Space};
-use backupctl_domain::{ErrorCode, Failure, Project, RunStatus, Stage};
-
+use super::checks::{Check, CheckOutcome, ProjectChecks};
 use crate::World;
-use crate::context::{Cancel, StageContext};
-use crate::ports::RunQuery;
-
-/// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckOutcome {
-    /// Good.
-    Pass,
-    /// A run would go through, and somebody should look.
-    Warn,
-    /// A run would fail.
-    Fail,
-}
-
-impl CheckOutcome {
-    /// `pass`, `warn` or `fail`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
-    }
-}
-
-/// One check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// What was checked, e.g. `repository`.
-    pub name: &'static str,
-    /// How it ended.
-    pub outcome: CheckOutcome,
-    /// The facts.
-    pub message: String,
-    /// The failure's code, where it is not a pass.
-    pub code: Option<ErrorCode>,
-    /// What to do, where it is not a pass.
-    pub remedy: Option<String>,
-}
-
-impl Check {
-    fn pass(name: &'static str, message: impl Into<String>) -> Self {
-        let outcome = CheckOutcome::Pass;
-        Self { name, outcome, message: message.into(), code: None, remedy: None }
-    }
-
-    fn bad(name: &'static str, outcome: CheckOutcome, failure: Failure) -> Self {
-        Self {
-            name,
-            outcome,
-            message: failure.full_message(),
-            code: Some(failure.code),
-            remedy: Some(failure.remedy),
-        }
-    }
-
-    fn of(name: &'static str, result: Result<String, Failure>) -> Self {
-        match result {
-            Ok(message) => Self::pass(name, message),
-            Err(failure) => Self::bad(name, CheckOutcome::Fail, failure),
-        }
-    }
-}
+use crate::context::Cancel;
 
 /// Checks a project without touching anything.
 pub struct DryRun<'a> {
     world: &'a World,
     project: &'a Project,
-    ctx: StageContext,
+    checks: ProjectChecks<'a>,
 }
 
 impl<'a> DryRun<'a> {
     /// A use case for one project, its secrets resolved.
     pub fn new(world: &'a World, project: &'a Project, cancel: Cancel) -> Self {
-        let ctx = StageContext::new(Stage::Dump, cancel, Arc::new(project.redactor()));
-        Self { world, project, ctx }
+        Self { world, project, checks: ProjectChecks::new(world, project, cancel) }
     }
 
     /// All checks, in the order of the specification, each told whatever the others found.
     pub async fn execute(&self) -> Vec<Check> {
         let p = self.project;
         let mut checks = vec![Check::pass("config", format!("project {} is valid", p.name))];
-        checks.push(self.dumper().await);
+        checks.push(self.checks.dumper().await);
         checks.push(self.notifier().await);
-        checks.push(Check::of("repository", self.repository().await));
-        checks.push(self.disk().await);
-        checks.push(self.encryption().await);
-        checks.extend(self.assets().await);
-        checks.push(self.database().await);
+        checks.push(self.checks.repository().await);
+        checks.push(self.checks.disk().await);
+        checks.push(self.checks.encryption().await);
+        checks.extend(self.checks.assets().await);
+        checks.push(self.checks.database().await);
         checks
     }
 
-    async fn dumper(&self) -> Check {
-        let name = "dumper";
-        let Some(database) = &self.project.database else {
-            return Check::pass(name, "no database configured");
-        };
-        let found = match self.world.registries.dumper(self.project) {
-            Ok(Some(dumper)) => dumper.check_tool().await,
-            Ok(None) => return Check::pass(name, "no database configured"),
-            Err(failure) => Err(failure),
-        };
-        Check::of(name, found.map(|t| format!("{}: {} {}", database.engine, t.name, t.version)))
-    }
-
+    /// All channels and the monitor as one check: the first that is bad, else who is told.
     async fn notifier(&self) -> Check {
-        let name = "notifier";
-        let mut kinds = Vec::new();
-        for (kind, notifier) in self.world.registries.notifiers(self.project) {
-            let checked = match notifier {
-                Ok(notifier) => notifier.check().await,
-                Err(failure) => Err(failure),
-            };
-            if let Err(failure) = checked {
-                return Check::bad(name, CheckOutcome::Fail, failure);
-            }
-            kinds.push(kind);
-        }
+        let mut channels = self.checks.notifiers(false).await;
         if let Err(failure) = self.world.registries.monitor(self.project) {
-            return Check::bad(name, CheckOutcome::Fail, failure);
+            channels.push(Check::bad("notifier", CheckOutcome::Fail, failure));
         }
-        if kinds.is_empty() {
-            return Check {
-                name,
-                outcome: CheckOutcome::Warn,
-                message: "nobody is told when a backup fails".to_owned(),
-                code: None,
-                remedy: Some("configure `notification` for the project or globally".to_owned()),
-            };
+        if let Some(bad) = channels.iter().position(|c| c.outcome == CheckOutcome::Fail) {
+            return channels.swap_remove(bad);
         }
-        Check::pass(name, kinds.join(", "))
-    }
-
-    async fn repository(&self) -> Result<String, Failure> {
-        let (_, admin) = (self.world.registries.storage)(self.project)?;
-        admin.check_tool().await?;
-        let info = admin.check(&self.ctx).await?;
-        let id = info.id.get(..8).unwrap_or(&info.id);
-        Ok(format!("{} at {}, by {}", id, info.location, info.tool))
-    }
-
-    async fn disk(&self) -> Check {
-        let name = "disk";
-        let dir = self.world.settings.project_dir(&self.project.name);
-        let disk = match self.world.disk.file_system(&dir).await {
-            Ok(disk) => disk,
-            Err(failure) => return Check::bad(name, CheckOutcome::Fail, failure),
-        };
-        if disk.read_only {
-            let failure = Failure::new(
-                ErrorCode::PathNotWritable,
-                format!("{} is mounted read-only", disk.mount_point.display()),
-            );
-            return Check::bad(name, CheckOutcome::Fail, failure);
+        if let [only] = &channels[..] {
+            return only.clone();
         }
-        let encrypted = self.project.encryption.is_some();
-        let expected = self.previous_dump().await.map(|p| plan::expected_dump(p, encrypted));
-        let space = Space {
-            free: disk.free_bytes,
-            min_free: self.world.settings.min_free_bytes,
-            max_file: disk.max_file_bytes,
-            largest: expected.map(|(file, _)| file),
-            total: expected.map(|(_, total)| total),
-        };
-        let free = backupctl_domain::ByteSize(disk.free_bytes);
-        let checked = plan::check_space(space, &dir.to_string_lossy());
-        Check::of(name, checked.map(|()| format!("{free} free at {}", disk.mount_point.display())))
-    }
-
-    async fn previous_dump(&self) -> Option<u64> {
-        let query = RunQuery {
-            project: Some(self.project.name.clone()),
-            status: Some(RunStatus::Success),
-            limit: Some(1),
-            ..RunQuery::default()
-        };
-        let runs = self.world.audit.find_runs(&query).await.ok()?;
-        runs.first()?.dump.as_ref().map(|d| d.bytes)
-    }
-
-    async fn encryption(&self) -> Check {
-        let name = "encryption";
-        let checked = match self.world.registries.encryptor(self.project) {
-            Ok(None) => return Check::pass(name, "not enabled"),
-            Ok(Some(encryptor)) => encryptor.check_keys().await,
-            Err(failure) => Err(failure),
-        };
-        let kind = self.project.encryption.as_ref().map_or("", |e| e.kind.extension());
-        Check::of(name, checked.map(|()| format!("{kind} recipients are usable")))
-    }
-
-    async fn assets(&self) -> Vec<Check> {
-        let name = "assets";
-        let paths = &self.project.assets.paths;
-        if paths.is_empty() {
-            if self.project.database.is_none() {
-                let failure = Failure::new(
-                    ErrorCode::NothingToBackUp,
-                    "the project has neither a database nor asset paths",
-                );
-                return vec![Check::bad(name, CheckOutcome::Fail, failure)];
-            }
-            return vec![Check::pass(name, "no asset paths configured")];
-        }
-        let mut missing = Vec::new();
-        for path in paths {
-            if self.world.disk.is_empty_dir(path).await.is_none() {
-                missing.push(path.to_string_lossy().into_owned());
-            }
-        }
-        if missing.len() == paths.len() && self.project.database.is_none() {
-            let failure = Failure::new(
-                ErrorCode::NothingToBackUp,
-                format!("none of the asset paths exists: {}", missing.join(", ")),
-            );
-            return vec![Check::bad(name, CheckOutcome::Fail, failure)];
-        }
-        if missing.is_empty() {
-            return vec![Check::pass(name, format!("{} of {0} paths exist", paths.len()))];
-        }
-        missing
-            .into_iter()
-            .map(|path| Check {
-                name,
-                outcome: CheckOutcome::Warn,
-                message: format!("Asset path not found: {path}"),
-                code: None,
-                remedy: Some("create the path or take it out of `assets.paths`".to_owned()),
-            })
-            .collect()
-    }
-
-    async fn database(&self) -> Check {
-        let name = "database";
-        let preview = match self.world.registries.dumper(self.project) {
-            Ok(None) => return Check::pass(name, "no database configured"),
-            Ok(Some(dumper)) => dumper.check_database(&self.ctx).await,
-            Err(failure) => Err(failure),
-        };
-        Check::of(
-            name,
-            preview.map(|p| {
-                let size = p
-                    .database_bytes
-                    .map_or_else(String::new, |b| format!(", {}", backupctl_domain::ByteSize(b)));
-                format!("reachable, server {}{size}", p.server_version)
-            }),
-        )
+        let kinds: Vec<&str> = channels.iter().map(|c| c.message.as_str()).collect();
+        Check::pass("notifier", kinds.join(", "))
     }
 }

@@ -4,6 +4,8 @@
 
 mod down;
 mod dry_run;
+mod health;
+mod maintenance;
 mod order;
 mod recovery;
 mod restore;

@@ -9,13 +9,15 @@ use backupctl_domain::{
     AssetRecord, AssetState, BackupRun, DumpName, ErrorCode, Failure, RunStatus, SnapshotId, Stage,
     human,
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::pipeline::{Part, Shared};
 use crate::context::RunEvent;
 use crate::ports::{
     DumpRequest, HookCall, HookKind, RemoteStorage, RunQuery, StoreRequest, VerifyRequest,
 };
+use crate::use_cases::exclusive::freed_stale_lock;
+use crate::use_cases::prune::{remove_old_dumps, thin_out};
 
 /// How many earlier runs are looked at for a parent snapshot and the last dump's size.
 const HISTORY: u32 = 10;
@@ -267,7 +269,7 @@ impl Shared {
                 part: part.clone(),
             };
             let stored = match storage.store(&request, &ctx).await {
-                Err(f) if self.freed_stale_lock(storage, &f, Stage::Sync).await => {
+                Err(f) if freed_stale_lock(storage, &f, &ctx).await => {
                     storage.store(&request, &ctx).await?
                 }
                 other => other?,
@@ -318,29 +320,6 @@ impl Shared {
         })
     }
 
-    /// On `REPO_LOCKED`: removes locks whose processes are gone; true where that freed one.
-    async fn freed_stale_lock(
-        &self,
-        storage: &dyn RemoteStorage,
-        failure: &Failure,
-        stage: Stage,
-    ) -> bool {
-        if failure.code != ErrorCode::RepoLocked {
-            return false;
-        }
-        match storage.unlock_stale(&self.context(stage)).await {
-            Ok(true) => {
-                info!(run.id = %self.run_id, "removed a stale lock of the repository");
-                true
-            }
-            Ok(false) => false,
-            Err(failure) => {
-                warn!(run.id = %self.run_id, "looking for stale locks: {}", failure.message);
-                false
-            }
-        }
-    }
-
     /// The asset paths that are there; the others, and suspiciously empty ones, are told.
     async fn existing_assets(&self) -> Vec<PathBuf> {
         let mut existing = Vec::new();
@@ -389,12 +368,7 @@ impl Shared {
         let (storage, _) = (self.world.registries.storage)(&self.project)?;
         let ctx = self.context(Stage::Prune);
         let keep = &self.project.retention.keep;
-        let report = match storage.prune(keep, &ctx).await {
-            Err(f) if self.freed_stale_lock(storage.as_ref(), &f, Stage::Prune).await => {
-                storage.prune(keep, &ctx).await?
-            }
-            other => other?,
-        };
+        let report = thin_out(storage.as_ref(), keep, &ctx).await?;
         // Retention that removes what was stored a moment ago is worse than none.
         let own = self.with(|a| a.run.snapshots.iter().map(|s| s.id.clone()).collect::<Vec<_>>());
         if let Some(lost) = own.iter().find(|id| report.removed.iter().any(|r| r.matches(id))) {
@@ -408,9 +382,7 @@ impl Shared {
     }
 
     pub(super) async fn cleanup(&self) -> Result<Option<String>, Failure> {
-        let now = self.world.clock.now().to_zoned(self.world.settings.timezone.clone());
-        let days = self.project.retention.local_days;
-        let report = self.world.cleanup.cleanup(&self.project.name, days, now.datetime()).await?;
+        let report = remove_old_dumps(&self.world, &self.project).await?;
         Ok(Some(format!(
             "{} old dumps removed, {} freed",
             report.removed.len(),

@@ -1,0 +1,284 @@
+//! Health: everything that is broken is told in one go, and nothing is touched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backupctl_application::ports::{
+    ConfigLoader, FallbackEntry, LockHolder, ProjectEntry, ServiceUnit,
+};
+use backupctl_application::use_cases::{CheckOutcome, Health, HealthReport};
+use backupctl_domain::project::Database;
+use backupctl_domain::{ErrorCode, Project, Secret, Stage};
+use backupctl_testkit::builders::{ProjectBuilder, at, name, run as record};
+use backupctl_testkit::fakes::{FakeUnits, Inject};
+use backupctl_testkit::{TestBench, project};
+
+use super::{failure, run};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn shop() -> ProjectBuilder {
+    project("shop").everything().cron("0 3 * * *")
+}
+
+async fn look(bench: &TestBench, units: &Arc<FakeUnits>) -> HealthReport {
+    let entries = bench.config.load().await.unwrap().projects;
+    look_at(bench, units, entries).await
+}
+
+async fn look_at(
+    bench: &TestBench,
+    units: &Arc<FakeUnits>,
+    entries: Vec<ProjectEntry>,
+) -> HealthReport {
+    let config: Arc<dyn ConfigLoader> = bench.config.clone();
+    let health = Health::new(bench.world(), config, units.clone(), bench.cancel.clone());
+    health.execute(entries, Vec::new()).await
+}
+
+/// A bench whose projects were each backed up a minute ago.
+async fn backed_up(projects: &[Project]) -> (TestBench, Arc<FakeUnits>) {
+    let bench = TestBench::new();
+    bench.config.set_projects(projects.to_vec());
+    for project in projects {
+        run(&bench, project).await;
+    }
+    bench.clock.advance(MINUTE);
+    let units = Arc::new(FakeUnits::new(&bench.journal));
+    (bench, units)
+}
+
+/// What did not pass: whose, which, how, with which code.
+fn bad(
+    report: &HealthReport,
+) -> Vec<(Option<&str>, &'static str, CheckOutcome, Option<ErrorCode>)> {
+    let bad = report.checks.iter().filter(|c| c.check.outcome != CheckOutcome::Pass);
+    bad.map(|c| (c.project.as_deref(), c.check.name, c.check.outcome, c.check.code)).collect()
+}
+
+fn message<'a>(report: &'a HealthReport, name: &str) -> &'a str {
+    let found = report.checks.iter().find(|c| c.check.name == name);
+    &found.unwrap_or_else(|| panic!("no {name} in {report:#?}")).check.message
+}
+
+#[tokio::test]
+async fn a_good_set_up_is_healthy_and_nothing_of_it_is_touched() {
+    let (bench, units) = backed_up(&[shop().build()]).await;
+    let before = bench.journal.events().len();
+    let report = look(&bench, &units).await;
+    assert_eq!(bad(&report), []);
+    assert!(report.is_healthy());
+    assert_eq!(report.exit_status(), 0);
+    let mut names: Vec<&str> = report.checks.iter().map(|c| c.check.name).collect();
+    names.dedup();
+    assert_eq!(
+        names,
+        [
+            "audit",
+            "disk",
+            "base_dir",
+            "fallback",
+            "systemd",
+            "tool",
+            "repository",
+            "database",
+            "encryption",
+            "assets",
+            "notifier",
+            "heartbeat",
+            "freshness"
+        ]
+    );
+    assert!(message(&report, "freshness").contains("last success 1m ago"), "{report:#?}");
+    let looks = ["check ", "disk of ", "lock state ", "audit latest", "config ", "sleep "];
+    let allowed = |event: &String| {
+        looks.iter().any(|look| event.starts_with(look))
+            || event.starts_with("fallback pending")
+            || event.starts_with("ensure_dir")
+            || event == "audit find"
+    };
+    let events = bench.journal.events().split_off(before);
+    let touched: Vec<&String> = events.iter().filter(|event| !allowed(event)).collect();
+    assert!(touched.is_empty(), "{touched:?}");
+}
+
+#[tokio::test]
+async fn everything_that_is_broken_is_told_in_one_go_with_a_remedy() {
+    let (bench, units) = backed_up(&[shop().build()]).await;
+    bench.config.add_broken("bad", "cron", "no such day");
+    bench.disk.set_free(1);
+    bench.dumper.fail_always("check_tool", failure(ErrorCode::ToolMissing));
+    bench.dumper.fail_always("check_database", failure(ErrorCode::DbAuthFailed));
+    bench.webhook.fail_always("check", failure(ErrorCode::NotifyFailed));
+    bench.monitor.fail_always("check", failure(ErrorCode::HeartbeatFailed));
+    bench.repository.fail_always("check_access", failure(ErrorCode::SshKeyPermissions));
+    bench.repository.fail_always("check", failure(ErrorCode::RepoUnreachable));
+    bench.encryptor.fail_always("check_keys", failure(ErrorCode::EncryptionKeyExpired));
+    bench.audit.fail_always("check", failure(ErrorCode::AuditUnavailable));
+    let holder = LockHolder { pid: Some(99), started: None, recovering: false };
+    bench.lock.set_stale(&name("shop"), holder);
+    let record = record("shop").success(MINUTE).build();
+    bench.fallback.seed(FallbackEntry::Audit { run: Box::new(record) });
+    units.install(ServiceUnit {
+        name: "backupctl.service".to_owned(),
+        missing_program: Some("/gone/backupctl".to_owned()),
+        enabled: Some(true),
+    });
+
+    let report = look(&bench, &units).await;
+
+    let fail = |project, name, code| (project, name, CheckOutcome::Fail, Some(code));
+    let warn = |project, name| (project, name, CheckOutcome::Warn, None);
+    let shop = Some("shop");
+    assert_eq!(
+        bad(&report),
+        [
+            fail(None, "audit", ErrorCode::AuditUnavailable),
+            fail(None, "disk", ErrorCode::DiskLow),
+            warn(None, "fallback"),
+            fail(None, "systemd", ErrorCode::ToolMissing),
+            fail(shop, "tool", ErrorCode::ToolMissing),
+            warn(shop, "lock"),
+            fail(shop, "ssh", ErrorCode::SshKeyPermissions),
+            fail(shop, "repository", ErrorCode::RepoUnreachable),
+            fail(shop, "database", ErrorCode::DbAuthFailed),
+            fail(shop, "encryption", ErrorCode::EncryptionKeyExpired),
+            fail(shop, "notifier", ErrorCode::NotifyFailed),
+            fail(shop, "heartbeat", ErrorCode::HeartbeatFailed),
+            fail(Some("bad"), "config", ErrorCode::InvalidConfig),
+        ],
+        "a disk that is full for all is told once"
+    );
+    let remedies = report.checks.iter().filter(|c| c.check.outcome != CheckOutcome::Pass);
+    for c in remedies {
+        assert!(c.check.remedy.as_ref().is_some_and(|r| !r.is_empty()), "{c:?}");
+    }
+    assert_eq!(report.exit_status(), 1);
+}
+
+#[tokio::test]
+async fn only_where_all_that_failed_is_out_of_reach_the_exit_status_says_so() {
+    let (bench, units) = backed_up(&[shop().build()]).await;
+    bench.repository.fail_always("check", failure(ErrorCode::SshTimeout));
+    bench.dumper.fail_always("check_database", failure(ErrorCode::DbConnectionRefused));
+    assert_eq!(look(&bench, &units).await.exit_status(), 4);
+    bench.monitor.fail_always("check", failure(ErrorCode::HeartbeatFailed));
+    assert_eq!(look(&bench, &units).await.exit_status(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_keeps_nobody_from_hearing_of_the_rest() {
+    let projects = ["one", "two", "three", "four", "five", "six"].map(|n| project(n).build());
+    let (bench, units) = backed_up(&projects).await;
+    for _ in 0..6 {
+        bench.repository.hang("check");
+    }
+    bench.webhook.hang("reach");
+    let report = look(&bench, &units).await;
+    let failed: Vec<&str> = report
+        .checks
+        .iter()
+        .filter(|c| c.check.outcome == CheckOutcome::Fail)
+        .map(|c| {
+            assert_eq!(c.check.code, Some(ErrorCode::RepoUnreachable), "{c:?}");
+            assert!(c.check.message.contains("no answer within"), "{c:?}");
+            c.project.as_deref().unwrap()
+        })
+        .collect();
+    assert_eq!(failed, ["one", "two", "three", "four", "five", "six"]);
+    assert_eq!(report.exit_status(), 4);
+}
+
+#[tokio::test]
+async fn a_program_of_several_projects_is_told_once() {
+    let (bench, units) = backed_up(&[shop().build(), project("blog").build()]).await;
+    let report = look(&bench, &units).await;
+    let tools: Vec<_> = report
+        .checks
+        .iter()
+        .filter(|c| c.check.name == "tool")
+        .map(|c| (c.project.as_deref(), &*c.check.message))
+        .collect();
+    assert_eq!(tools, [(None, "restic 0.14.0"), (None, "postgres: pg_dump 15.18")]);
+}
+
+#[tokio::test]
+async fn one_secret_that_cannot_be_had_hides_nothing_else() {
+    let gone = || Secret::File("/gone".into());
+    let with_database = |change: fn(&mut Database, Secret)| {
+        shop().with(|p| change(p.database.as_mut().unwrap(), gone())).build()
+    };
+    let cases = [
+        ("repository", shop().with(|p| p.restic.password = gone()).build()),
+        ("database", with_database(|d, secret| d.password = Some(secret))),
+        ("notifier", shop().with(|p| *p.notifications[0].secrets_mut()[0] = gone()).build()),
+        ("heartbeat", shop().with(|p| *p.monitor.as_mut().unwrap().secret_mut() = gone()).build()),
+    ];
+    for (check, project) in cases {
+        let (bench, units) = backed_up(&[shop().build()]).await;
+        bench.config.set_projects([project]);
+        let report = look(&bench, &units).await;
+        let expected = [(Some("shop"), check, CheckOutcome::Fail, Some(ErrorCode::InvalidConfig))];
+        assert_eq!(bad(&report), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_did_not_come_is_a_failure_and_one_that_was_never_due_is_not() {
+    let judge = async |project: Project, records: Vec<backupctl_domain::BackupRun>| {
+        let bench = TestBench::new();
+        bench.clock.set(at("2026-03-18T12:00:00Z"));
+        bench.config.set_projects([project]);
+        for record in records {
+            bench.audit.seed(record);
+        }
+        let units = Arc::new(FakeUnits::new(&bench.journal));
+        let report = look(&bench, &units).await;
+        let fresh = report.checks.into_iter().find(|c| c.check.name == "freshness");
+        fresh.map(|c| (c.check.outcome, c.check.code))
+    };
+    let good = |time: &str| record("shop").started_at(time).success(MINUTE).build();
+    let failed = |time: &str| {
+        let record = record("shop").started_at(time);
+        record.failed(Stage::Sync, ErrorCode::SshTimeout, "no answer", MINUTE).build()
+    };
+    let (pass, warn, fail) = (CheckOutcome::Pass, CheckOutcome::Warn, CheckOutcome::Fail);
+    let (today, before) = ("2026-03-18T03:00:00Z", "2026-03-16T03:00:00Z");
+    let ssh = Some(ErrorCode::SshTimeout);
+
+    assert_eq!(judge(shop().build(), vec![good(today)]).await, Some((pass, None)));
+    assert_eq!(judge(shop().build(), vec![good(before)]).await, Some((fail, None)));
+    let with_failure = vec![good(before), failed(today)];
+    assert_eq!(judge(shop().build(), with_failure).await, Some((fail, ssh)));
+    assert_eq!(judge(shop().build(), vec![failed(today)]).await, Some((fail, ssh)));
+    assert_eq!(judge(shop().build(), vec![]).await, Some((warn, None)));
+    let later = vec![good(today), failed("2026-03-18T04:00:00Z")];
+    assert_eq!(judge(shop().build(), later).await, Some((warn, ssh)));
+    let unscheduled = || project("shop").everything().build();
+    assert_eq!(judge(unscheduled(), vec![]).await, Some((warn, None)));
+    assert_eq!(judge(unscheduled(), vec![good(before)]).await, Some((pass, None)));
+    assert_eq!(judge(shop().disabled().build(), vec![]).await, None);
+}
+
+#[tokio::test]
+async fn what_is_not_there_yet_is_said_and_not_made() {
+    let bench = TestBench::new();
+    bench.config.set_projects([project("shop").everything().build()]);
+    bench.audit.set_absent();
+    std::fs::remove_dir(bench.base_dir()).unwrap();
+    let units = Arc::new(FakeUnits::new(&bench.journal));
+    let report = look(&bench, &units).await;
+    let warn = |name| (None, name, CheckOutcome::Warn, None);
+    assert_eq!(bad(&report)[..2], [warn("audit"), warn("base_dir")]);
+    assert!(report.is_healthy());
+    assert!(!bench.base_dir().exists());
+}
+
+#[tokio::test]
+async fn a_disabled_project_is_named_and_left_alone() {
+    let (bench, units) = backed_up(&[project("shop").everything().disabled().build()]).await;
+    bench.repository.fail_always("check", failure(ErrorCode::RepoUnreachable));
+    let report = look(&bench, &units).await;
+    assert_eq!(bad(&report), []);
+    assert!(message(&report, "config").contains("disabled"));
+}

@@ -1,0 +1,208 @@
+//! Work outside a run: retention now, one snapshot deleted, caches; never beside a run.
+
+use std::time::Duration;
+
+use backupctl_application::ports::{ConfigLoader, LockHolder};
+use backupctl_application::use_cases::{
+    Forget, Forgotten, clear_cache, each_project, measure_cache, prune,
+};
+use backupctl_domain::retention::KeepPolicy;
+use backupctl_domain::{ErrorCode, Failure, Project};
+use backupctl_testkit::builders::name;
+use backupctl_testkit::fakes::{Inject, RepositoryLock};
+use backupctl_testkit::{TestBench, project};
+
+use super::{failure, run};
+
+const HOLDER: LockHolder = LockHolder { pid: Some(99), started: None, recovering: false };
+
+/// Keeps one snapshot, and local dumps for a day.
+fn shop() -> Project {
+    project("shop").retention(1, KeepPolicy { last: 1, ..KeepPolicy::default() }).build()
+}
+
+/// Four runs a day apart, under a policy that keeps them all.
+async fn four_runs(bench: &TestBench) {
+    let keep = KeepPolicy { last: 10, ..KeepPolicy::default() };
+    let generous = project("shop").retention(100, keep).build();
+    for _ in 0..4 {
+        run(bench, &generous).await;
+        bench.clock.advance(Duration::from_hours(24));
+    }
+}
+
+#[tokio::test]
+async fn pruning_removes_what_retention_does_not_keep_here_and_there() {
+    let bench = TestBench::new();
+    four_runs(&bench).await;
+    let newest = bench.repository.all().pop().unwrap();
+
+    let outcome = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap();
+
+    assert_eq!((outcome.snapshots.removed.len(), outcome.snapshots.kept), (3, 1));
+    assert_eq!(bench.repository.all(), [newest]);
+    assert_eq!(outcome.dumps.removed.len(), 3, "the newest stays, whatever its age");
+    assert!(outcome.dumps.freed_bytes > 0);
+    assert!(outcome.dumps.removed.iter().all(|path| !path.exists()));
+    bench.journal.assert_order(&["lock recover shop", "prune", "cleanup", "lock release shop"]);
+}
+
+#[tokio::test]
+async fn dumps_stay_where_the_repository_could_not_be_thinned_out() {
+    let bench = TestBench::new();
+    four_runs(&bench).await;
+    bench.repository.fail_always("prune", failure(ErrorCode::RepoUnreachable));
+    let before = bench.work.names("base/shop");
+    let refused = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::RepoUnreachable);
+    assert_eq!(bench.work.names("base/shop"), before);
+    assert!(!bench.lock.is_held(&name("shop")), "the lock is given back");
+}
+
+#[tokio::test]
+async fn a_lock_that_a_dead_restic_has_left_is_removed_and_a_living_ones_is_not() {
+    let bench = TestBench::new();
+    four_runs(&bench).await;
+    bench.repository.set_lock(Some(RepositoryLock::Stale));
+    let outcome = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap();
+    assert_eq!(outcome.snapshots.removed.len(), 3);
+
+    bench.repository.set_lock(Some(RepositoryLock::Live));
+    let refused = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::RepoLocked);
+}
+
+#[tokio::test]
+async fn nothing_is_done_beside_a_run() {
+    let bench = TestBench::new();
+    run(&bench, &shop()).await;
+    run(&bench, &shop()).await;
+    let snapshot = bench.repository.all()[0].id.as_str().to_owned();
+    bench.lock.set_held(&name("shop"), HOLDER);
+    let (world, shop, cancel) = (bench.world(), shop(), &bench.cancel);
+    let before = bench.journal.events().len();
+    let refused: [Failure; 3] = [
+        prune(&world, &shop, cancel).await.unwrap_err(),
+        forget(&bench, &shop, &snapshot, true).await.unwrap_err(),
+        clear_cache(&world, &shop, cancel).await.unwrap_err(),
+    ];
+    for refused in refused {
+        assert_eq!(refused.code, ErrorCode::BackupInProgress);
+        assert!(refused.message.contains("99"), "{refused}");
+    }
+    let events = bench.journal.events().split_off(before);
+    assert!(events.iter().all(|event| event.starts_with("lock ")), "{events:?}");
+    // To measure takes nobody anything away.
+    assert_eq!(measure_cache(&world, &shop, cancel).await.unwrap().files, 3);
+}
+
+#[tokio::test]
+async fn what_a_recovery_holds_is_waited_for_and_what_a_dead_run_left_is_ended() {
+    let bench = TestBench::new();
+    run(&bench, &shop()).await;
+    bench.lock.set_held(&name("shop"), LockHolder { recovering: true, ..HOLDER });
+    let (world, shop_) = (bench.world(), shop());
+    let pruning = prune(&world, &shop_, &bench.cancel);
+    let recovery = async {
+        bench.lock.queued(&name("shop")).await;
+        bench.lock.set_free(&name("shop"));
+    };
+    let (outcome, ()) = tokio::join!(pruning, recovery);
+    outcome.unwrap();
+
+    bench.lock.set_stale(&name("shop"), HOLDER);
+    bench.children.leave(2);
+    prune(&world, &shop_, &bench.cancel).await.unwrap();
+    bench.journal.assert_order(&["lock recover shop", "end_orphans shop", "prune"]);
+}
+
+#[tokio::test]
+async fn all_go_in_order_and_a_failure_stops_none() {
+    let bench = TestBench::new();
+    bench.config.set_projects(["shop", "blog"].map(|name| project(name).build()));
+    bench.config.add_broken("bad", "cron", "no such day");
+    bench.lock.set_held(&name("blog"), HOLDER);
+    let world = bench.world();
+    let entries = bench.config.load().await.unwrap().projects;
+    let work = async |project: &_| prune(&world, project, &bench.cancel).await;
+    let outcome = each_project(bench.config.as_ref(), entries, &bench.cancel, work).await;
+    let ends: Vec<(&str, Option<ErrorCode>)> = outcome
+        .projects
+        .iter()
+        .map(|(name, result)| (&**name, result.as_ref().err().map(|f| f.code)))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            ("shop", None),
+            ("blog", Some(ErrorCode::BackupInProgress)),
+            ("bad", Some(ErrorCode::InvalidConfig)),
+        ]
+    );
+    assert_eq!(outcome.exit_status(), 5);
+}
+
+async fn forget(
+    bench: &TestBench,
+    project: &Project,
+    id: &str,
+    force: bool,
+) -> Result<Forgotten, Failure> {
+    let world = bench.world();
+    let forget = Forget::new(&world, project, bench.cancel.clone());
+    forget.execute(id, force).await
+}
+
+#[tokio::test]
+async fn one_snapshot_is_deleted_and_no_other() {
+    let bench = TestBench::new();
+    four_runs(&bench).await;
+    let all = bench.repository.all();
+    let id = all[1].id.as_str();
+    let done = forget(&bench, &shop(), &id[..12], false).await.unwrap();
+    assert_eq!((&done.snapshot, done.left), (&all[1], 3));
+    assert_eq!(bench.repository.all(), [all[0].clone(), all[2].clone(), all[3].clone()]);
+
+    for wrong in [id, "ffffffff", "", "f"] {
+        let refused = forget(&bench, &shop(), wrong, true).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::SnapshotNotFound, "{wrong:?}");
+    }
+    let other = project("other").build();
+    let refused = forget(&bench, &other, all[0].id.as_str(), true).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::SnapshotNotFound, "another project's");
+    assert_eq!(bench.repository.all().len(), 3);
+}
+
+#[tokio::test]
+async fn the_last_one_and_the_last_of_a_part_need_force() {
+    for (separate, holds) in [(false, "project shop has"), (true, "the database of project shop")] {
+        let bench = TestBench::new();
+        let shop = if separate { project("shop").separate() } else { project("shop") }.build();
+        run(&bench, &shop).await;
+        for snapshot in bench.repository.all() {
+            let id = snapshot.id.as_str();
+            let world = bench.world();
+            let found = Forget::new(&world, &shop, bench.cancel.clone()).find(id, false).await;
+            let refused = forget(&bench, &shop, id, false).await.unwrap_err();
+            assert_eq!(found.unwrap_err(), refused, "nobody is asked about what is refused");
+            assert_eq!(refused.code, ErrorCode::InvalidConfig);
+            let asset = refused.message.contains("holds /srv/shop/files");
+            assert!(refused.message.contains(holds) || (separate && asset), "{refused}");
+            assert!(refused.remedy.contains("--force"), "{refused:?}");
+        }
+        let before = bench.repository.all();
+        let done = forget(&bench, &shop, before[0].id.as_str(), true).await.unwrap();
+        assert_eq!(done.left, before.len() - 1);
+    }
+}
+
+#[tokio::test]
+async fn a_cache_is_told_and_removed_under_the_lock() {
+    let bench = TestBench::new();
+    let (world, shop) = (bench.world(), shop());
+    let cache = measure_cache(&world, &shop, &bench.cancel).await.unwrap();
+    assert!(!bench.journal.has("lock"), "a look takes no lock");
+    assert_eq!(clear_cache(&world, &shop, &bench.cancel).await.unwrap(), cache);
+    assert_eq!(measure_cache(&world, &shop, &bench.cancel).await.unwrap().files, 0);
+    bench.journal.assert_order(&["lock recover shop", "clear cache", "lock release shop"]);
+}
