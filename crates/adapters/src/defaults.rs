@@ -1,10 +1,11 @@
 //! The adapters as the released binary wires them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backupctl_application::ports::{
     Clock, Disk, DumpEncryptor, GlobalSettings, KeyManager, RemoteStorage, RepositoryAdmin,
+    ServiceUnits,
 };
 use backupctl_application::registry::{
     DumperRegistry, EncryptorRegistry, LoaderRegistry, MonitorRegistry, NotifierRegistry,
@@ -16,10 +17,11 @@ use backupctl_domain::{Failure, Project};
 
 use crate::age::AgeEncryptor;
 use crate::audit_sql::SqlAudit;
+use crate::config::Environment;
 use crate::dump::{FileUnpacker, PostgresDumper, SqliteDumper};
 use crate::local::{
     Children, FallbackFile, FileLock, LockHolders, ProjectFiles, ShellHooks, SystemClock,
-    SystemDisk,
+    SystemDisk, SystemdUnits,
 };
 use crate::notify::{Email, Healthchecks, Slack, UptimeKuma, Webhook};
 use crate::process::journal_in;
@@ -176,19 +178,40 @@ fn monitors() -> MonitorRegistry {
 }
 
 fn storage(base_dir: &Path, identity: &Identity) -> StorageFactory {
-    let base_dir = base_dir.to_owned();
-    let host = identity.host.clone();
+    let (base_dir, identity) = (base_dir.to_owned(), identity.clone());
     Box::new(move |project: &Project| {
-        let restic = Restic::new(ResticSettings {
-            target: project.restic.clone(),
-            project: project.name.clone(),
-            host: host.clone(),
-            state_dir: base_dir.join(STATE_DIR),
-            journal: Some(journal_in(&base_dir.join(project.name.as_str()))),
-            base_cache_dir: None,
-        })?;
+        let restic = restic(&base_dir, &identity, project)?;
         let remote: Arc<dyn RemoteStorage> = restic.clone();
         let admin: Arc<dyn RepositoryAdmin> = restic;
         Ok((remote, admin))
     })
+}
+
+/// A project's repository, reached by restic; its secrets must be resolved.
+pub fn restic(
+    base_dir: &Path,
+    identity: &Identity,
+    project: &Project,
+) -> Result<Arc<Restic>, Failure> {
+    Restic::new(ResticSettings {
+        target: project.restic.clone(),
+        project: project.name.clone(),
+        host: identity.host.clone(),
+        state_dir: base_dir.join(STATE_DIR),
+        journal: Some(journal_in(&base_dir.join(project.name.as_str()))),
+        base_cache_dir: Some(restic_caches(base_dir, &Environment::from_process())),
+    })
+}
+
+/// Where restic keeps its caches by itself, so that one that is there goes on to be used; below
+/// `base_dir` where there is no home folder, as under systemd, and restic would do without.
+fn restic_caches(base_dir: &Path, environment: &Environment) -> PathBuf {
+    let set = environment.variables.get("XDG_CACHE_HOME").filter(|dir| !dir.is_empty());
+    let caches = set.map(PathBuf::from).or_else(|| Some(environment.home.as_ref()?.join(".cache")));
+    caches.unwrap_or_else(|| base_dir.join(".cache")).join("restic")
+}
+
+/// What starts backupctl by itself on this machine.
+pub fn service_units() -> Arc<dyn ServiceUnits> {
+    Arc::new(SystemdUnits::default())
 }

@@ -14,6 +14,7 @@ mod lock;
 mod mounts;
 mod processes;
 mod scratch;
+mod units;
 
 pub use children::Children;
 pub use cleanup::ProjectFiles;
@@ -23,3 +24,4 @@ pub use fallback::FallbackFile;
 pub use hooks::ShellHooks;
 pub use lock::FileLock;
 pub use processes::LockHolders;
+pub use units::SystemdUnits;

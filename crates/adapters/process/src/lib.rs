@@ -13,6 +13,7 @@ mod journal;
 mod output;
 mod pipe;
 mod program;
+mod replace;
 mod run;
 mod syncer;
 #[cfg(test)]

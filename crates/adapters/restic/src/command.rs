@@ -123,6 +123,23 @@ impl Restic {
         Ok(Invocation { program, args, env, env_remove })
     }
 
+    /// Replaces this process by restic with this repository, its secrets and options; returns only
+    /// where that cannot be done.
+    pub fn replace_process<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Failure {
+        let call = match self.invocation(args) {
+            Ok(call) => call,
+            Err(failure) => return failure,
+        };
+        let mut tool = Tool::new(call.program).args(call.args);
+        for (key, value) in call.env {
+            tool = tool.env(key, value);
+        }
+        for key in call.env_remove {
+            tool = tool.env_remove(key);
+        }
+        tool.replace_process().into_failure(ErrorCode::ToolMissing)
+    }
+
     /// The same as a [`Tool`]: its own process group, ended with SIGINT and 30 s to clean up.
     ///
     /// # Errors
