@@ -4,6 +4,7 @@
 
 #![expect(clippy::doc_markdown, reason = "help texts are shown as they stand")]
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -132,6 +133,70 @@ pub(crate) enum Command {
                       postgres://shop@localhost/shop_copy --create"
     )]
     Restore(RestoreArgs),
+    /// Apply the retention now, in the repository and to local dumps
+    #[command(
+        long_about = "Removes what the project's retention does not keep any more, as a run does at \
+                      its end: snapshots from the repository, whose space is freed, then old local \
+                      dumps. The newest of both always stays. A run that comes meanwhile waits.",
+        after_help = "Examples:\n  backupctl prune shop\n  backupctl prune --all\n\nWith --all the \
+                      exit status is 0 where all went well, 5 where some did, 1 where none did."
+    )]
+    Prune {
+        /// The project
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        project: Option<String>,
+        /// Every enabled project, in the order of the configuration
+        #[arg(long)]
+        all: bool,
+    },
+    /// Delete one snapshot for good
+    #[command(after_help = "Examples:\n  backupctl snapshots shop\n  backupctl forget shop \
+                            1a2b3c4d\n  backupctl forget shop 1a2b3c4d --yes")]
+    Forget(ForgetArgs),
+    /// Show what restic keeps of a repository on this machine, or remove it
+    #[command(after_help = "Examples:\n  backupctl cache shop\n  backupctl cache shop --clear\n  \
+                            backupctl cache --clear-all\n\nThe next run fetches again what it \
+                            needs. Not while a run of the project goes on.")]
+    Cache(CacheArgs),
+    /// Run restic itself with a project's repository and secrets
+    #[command(
+        override_usage = "backupctl restic [OPTIONS] <PROJECT> [RESTIC ARGUMENTS]...",
+        long_about = "Runs restic with the repository, password, options and environment of a \
+                      project. Everything behind the project is restic's, also what begins with a \
+                      dash; options of backupctl come before the project. Terminal, signals and exit \
+                      status are restic's own. The password is in no argument.",
+        after_help = "Examples:\n  backupctl restic shop snapshots --json\n  backupctl restic shop \
+                      check --read-data-subset=1/12\n  backupctl restic shop mount /mnt/backups\n  \
+                      backupctl restic shop -- stats latest"
+    )]
+    Restic {
+        /// The project, and restic's arguments
+        #[arg(
+            required = true,
+            num_args = 1..,
+            value_name = "PROJECT",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        words: Vec<OsString>,
+    },
+    /// Check everything that backups stand on, and tell all that is wrong at once
+    #[command(
+        long_about = "Looks at everything that backups stand on: the audit database, the disk, \
+                      programs and their versions, ssh and its key, each repository, each database, \
+                      encryption keys, notices, heartbeat monitors, what waits to be delivered, locks \
+                      left behind, systemd units, and whether each project's last success is as new \
+                      as its schedule promises. Sends nothing, stores nothing, and makes nothing \
+                      that is missing.",
+        after_help = "Examples:\n  backupctl health\n  backupctl health shop\n  backupctl health \
+                      --json | jq '.checks[] | select(.outcome == \"fail\")'\n\nExit status: 0 \
+                      nothing failed (warnings may be there), 4 all that failed is something that \
+                      cannot be reached or opened, 1 otherwise."
+    )]
+    Health {
+        /// Only this project, and what all projects share
+        project: Option<String>,
+    },
     /// Act on a recorded run: make a failed one again, delete its record, end one that hangs
     #[command(after_help = "Examples:\n  backupctl logs shop --failed\n  backupctl runs retry \
                       a1b2c3d4\n  backupctl runs abort a1b2c3d4\n  backupctl runs delete a1b2c3d4")]
@@ -248,6 +313,35 @@ pub(crate) struct RestoreArgs {
     /// own server and user, the project's own
     #[arg(long, value_name = "FILE", requires = "into")]
     pub into_password_file: Option<PathBuf>,
+}
+
+/// `forget`.
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// The project
+    pub project: String,
+    /// The snapshot's id or its beginning
+    pub snapshot: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Also the only one that the project has, or the only one with its database
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `cache`.
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// The project
+    #[arg(required_unless_present = "clear_all", conflicts_with = "clear_all")]
+    pub project: Option<String>,
+    /// Remove it
+    #[arg(long)]
+    pub clear: bool,
+    /// Remove the caches of all projects
+    #[arg(long, conflicts_with = "clear")]
+    pub clear_all: bool,
 }
 
 /// `runs`.

@@ -68,6 +68,15 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
         }
         Command::Restore(args) => Box::pin(commands::restore::run(&global, out, args)).await,
         Command::Runs { command } => Box::pin(commands::runs::run(&global, out, command)).await,
+        Command::Prune { project, all: _ } => {
+            Box::pin(commands::prune::run(&global, out, project.as_deref())).await
+        }
+        Command::Forget(args) => Box::pin(commands::forget::run(&global, out, args)).await,
+        Command::Cache(args) => Box::pin(commands::cache::run(&global, out, args)).await,
+        Command::Restic { words } => commands::restic::run(&global, &out, words).await,
+        Command::Health { project } => {
+            Box::pin(commands::health::run(&global, out, project.as_deref())).await
+        }
         Command::Recover { project } => {
             commands::recover::run(&global, out, project.as_deref()).await
         }

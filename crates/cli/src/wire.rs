@@ -9,7 +9,9 @@ use backupctl_adapters::application::ports::{
     ConfigIssue, ConfigLoader, GlobalSettings, LoadedConfig, ProjectEntry,
 };
 use backupctl_adapters::application::registry::Registries;
-use backupctl_adapters::application::use_cases::{RecoverStartup, run_all};
+use backupctl_adapters::application::use_cases::{
+    Check, CheckOutcome, NoAudit, RecoverStartup, run_all,
+};
 use backupctl_adapters::config::{Environment, FileConfig};
 use backupctl_adapters::defaults;
 use backupctl_adapters::domain::project::unknown_project;
@@ -63,15 +65,7 @@ impl App {
         config: FileConfig,
         to_read: bool,
     ) -> Result<Self, CommandError> {
-        let config = Arc::new(config);
-        let mut loaded = config.load().await?;
-        for warning in &loaded.warnings {
-            out.warn(issue_line(warning));
-        }
-        let mut global = match &loaded.global {
-            Ok(global) => global.clone(),
-            Err(issues) => return Err(invalid(&out, &loaded.file, issues)),
-        };
+        let (config, loaded, mut global) = load(config, &out).await?;
         let logs = logging::start(args, Some(&global.log))?;
         let audit_url = config.resolve_secret("audit.url", global.audit_url.clone()).await;
         global.audit_url = match audit_url {
@@ -82,11 +76,58 @@ impl App {
             }
             resolved => resolved?,
         };
-        let world = Arc::new(defaults::world(&global, defaults::identity())?);
+        let world = defaults::world(&global, defaults::identity())?;
+        Self::wired(out, config, loaded, global, world, logs)
+    }
+
+    /// The same for a look at everything: logs that cannot be written and an audit that cannot be
+    /// had are checks that failed, and everything else goes on.
+    pub(crate) async fn start_to_look(
+        args: &Global,
+        out: Out,
+    ) -> Result<(Self, Vec<Check>), CommandError> {
+        let (config, loaded, mut global) = load(config(args), &out).await?;
+        let mut checks = Vec::new();
+        let logs = match logging::start(args, Some(&global.log)) {
+            Ok(logs) => logs,
+            Err(failure) => {
+                checks.push(Check::bad("log", CheckOutcome::Fail, failure));
+                logging::start(args, None)?
+            }
+        };
+        let identity = defaults::identity();
+        let url = config.resolve_secret("audit.url", global.audit_url.clone()).await;
+        let url = url.and_then(|url| {
+            let resolved = GlobalSettings { audit_url: url, ..global.clone() };
+            defaults::audit(&resolved).map(|_| resolved.audit_url)
+        });
+        let world = match url {
+            Ok(url) => {
+                global.audit_url = url;
+                defaults::world(&global, identity)?
+            }
+            Err(failure) => {
+                // Any address will do: it is never opened.
+                let file = global.base_dir.join("audit.db");
+                global.audit_url = Secret::value(format!("sqlite://{}", file.display()));
+                World { audit: Arc::new(NoAudit(failure)), ..defaults::world(&global, identity)? }
+            }
+        };
+        Ok((Self::wired(out, config, loaded, global, world, logs)?, checks))
+    }
+
+    fn wired(
+        out: Out,
+        config: Arc<FileConfig>,
+        mut loaded: LoadedConfig,
+        global: GlobalSettings,
+        world: World,
+        logs: logging::Guard,
+    ) -> Result<Self, CommandError> {
         refuse_unsupported(&mut loaded, &world.registries);
         let cancel = Cancel::new();
         listen_for_signals(&cancel)?;
-        Ok(Self { out, config, loaded, global, world, cancel, _logs: logs })
+        Ok(Self { out, config, loaded, global, world: Arc::new(world), cancel, _logs: logs })
     }
 
     /// Makes the base folder: for commands that write. Those that look leave nothing behind.
@@ -99,14 +140,10 @@ impl App {
 
     /// The entries of the configuration that a command is about: one, or all.
     pub(crate) fn entries(&self, project: Option<&str>) -> Result<Vec<ProjectEntry>, CommandError> {
-        let all = &self.loaded.projects;
-        let Some(name) = project else { return Ok(all.clone()) };
-        let found: Vec<ProjectEntry> = all.iter().filter(|p| p.name == name).cloned().collect();
-        if found.is_empty() {
-            let known: Vec<String> = all.iter().map(|p| p.name.clone()).collect();
-            return Err(unknown_project(name, &known).into());
+        match project {
+            Some(name) => Ok(vec![entry(&self.loaded, name)?.clone()]),
+            None => Ok(self.loaded.projects.clone()),
         }
-        Ok(found)
     }
 
     /// One project, valid and with its secrets resolved.
@@ -118,27 +155,13 @@ impl App {
     /// One project, for commands that only read its repository: what only a backup needs (database,
     /// notices, monitor) may be out of reach.
     pub(crate) async fn project_to_read(&self, name: &str) -> Result<Project, CommandError> {
-        let mut project = self.unresolved_project(name)?;
-        if let Some(database) = &mut project.database {
-            database.password = None;
-        }
-        project.notifications.clear();
-        project.monitor = None;
+        let project = self.unresolved_project(name)?.for_its_repository();
         Ok(self.config.resolve_secrets(project).await?)
     }
 
     /// One project, valid; its secrets are still files and commands.
     pub(crate) fn unresolved_project(&self, name: &str) -> Result<Project, CommandError> {
-        let entry = self.entries(Some(name))?.swap_remove(0);
-        match entry.project {
-            Ok(project) => Ok(project),
-            Err(issues) => {
-                for issue in issues.iter().filter(|_| !self.out.is_json()) {
-                    self.out.warn(issue_line(issue));
-                }
-                Err(run_all::invalid(name, &issues).into())
-            }
-        }
+        valid_project(&self.loaded, name, &self.out)
     }
 
     /// Recovery, as it goes before every run.
@@ -148,9 +171,58 @@ impl App {
         RecoverStartup::new(Arc::clone(&self.world), config, keys)
     }
 
+    /// What work outside a run has brought; an interruption ends with its signal's exit status.
+    pub(crate) fn done<T>(&self, result: Result<T, Failure>) -> Result<T, CommandError> {
+        result.map_err(|failure| {
+            let interrupted = failure.code == ErrorCode::Interrupted;
+            let error = CommandError::from(failure);
+            if interrupted { error.with_exit(self.interrupted_or(130)) } else { error }
+        })
+    }
+
     /// The exit status of a command that was told to stop; `otherwise` if it was not.
     pub(crate) fn interrupted_or(&self, otherwise: u8) -> u8 {
         self.cancel.reason().map_or(otherwise, Interrupt::exit_status)
+    }
+}
+
+/// What there is to read, of which the global part must be good.
+async fn load(
+    config: FileConfig,
+    out: &Out,
+) -> Result<(Arc<FileConfig>, LoadedConfig, GlobalSettings), CommandError> {
+    let loaded = config.load().await?;
+    for warning in &loaded.warnings {
+        out.warn(issue_line(warning));
+    }
+    match loaded.global.clone() {
+        Ok(global) => Ok((Arc::new(config), loaded, global)),
+        Err(issues) => Err(invalid(out, &loaded.file, &issues)),
+    }
+}
+
+/// The entry of that name.
+fn entry<'a>(loaded: &'a LoadedConfig, name: &str) -> Result<&'a ProjectEntry, CommandError> {
+    loaded.projects.iter().find(|p| p.name == name).ok_or_else(|| {
+        let known: Vec<String> = loaded.projects.iter().map(|p| p.name.clone()).collect();
+        unknown_project(name, &known).into()
+    })
+}
+
+/// One project, valid; its secrets are still files and commands.
+pub(crate) fn valid_project(
+    loaded: &LoadedConfig,
+    name: &str,
+    out: &Out,
+) -> Result<Project, CommandError> {
+    match &entry(loaded, name)?.project {
+        Ok(project) => Ok(project.clone()),
+        Err(issues) => {
+            for issue in issues.iter().filter(|_| !out.is_json()) {
+                out.warn(issue_line(issue));
+            }
+            Err(run_all::invalid(name, issues).into())
+        }
     }
 }
 

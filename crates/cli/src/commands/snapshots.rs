@@ -51,7 +51,8 @@ pub(crate) async fn run(
     Ok(status::SUCCESS)
 }
 
-fn to_json(s: &Snapshot) -> serde_json::Value {
+/// A snapshot with the keys of every list.
+pub(super) fn to_json(s: &Snapshot) -> serde_json::Value {
     json!({
         "id": s.id,
         "short_id": s.id.short(),

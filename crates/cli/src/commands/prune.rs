@@ -1,0 +1,119 @@
+//! `backupctl prune`: retention now, for a project or all enabled ones.
+
+use backupctl_adapters::application::use_cases::{EachOutcome, PruneOutcome, each_project, prune};
+use backupctl_adapters::domain::{ByteSize, ErrorCode, Failure, SnapshotId};
+use serde_json::{Value, json};
+
+use crate::args::Global;
+use crate::exit::{CommandResult, status};
+use crate::render::{BAD, BOLD, DIM, GOOD, Out};
+use crate::wire::App;
+
+/// Runs the command; all enabled projects without one named.
+pub(crate) async fn run(global: &Global, out: Out, project: Option<&str>) -> CommandResult {
+    let app = App::start(global, out).await?;
+    match project {
+        Some(name) => one(&app, name).await,
+        None => all(&app).await,
+    }
+}
+
+async fn one(app: &App, name: &str) -> CommandResult {
+    let project = app.project_to_read(name).await?;
+    let outcome = app.done(prune(&app.world, &project, &app.cancel).await)?;
+    if app.out.is_json() {
+        app.out.json(&to_json(name, &outcome));
+    } else {
+        tell(&app.out, name, &outcome);
+    }
+    Ok(status::SUCCESS)
+}
+
+async fn all(app: &App) -> CommandResult {
+    let mut entries = app.entries(None)?;
+    entries.retain(|entry| !entry.project.as_ref().is_ok_and(|p| !p.enabled));
+    let work = async |project: &_| prune(&app.world, project, &app.cancel).await;
+    let outcome = each_project(app.config.as_ref(), entries, &app.cancel, work).await;
+    tell_all(app, &outcome);
+    Ok(app.interrupted_or(outcome.exit_status()))
+}
+
+fn tell_all(app: &App, outcome: &EachOutcome<PruneOutcome>) {
+    let out = &app.out;
+    if out.is_json() {
+        let list: Vec<Value> = outcome
+            .projects
+            .iter()
+            .map(|(name, result)| match result {
+                Ok(done) => to_json(name, done),
+                Err(failure) => failed_json(name, failure),
+            })
+            .collect();
+        out.json(&json!({"projects": list}));
+        return;
+    }
+    for (name, result) in &outcome.projects {
+        match result {
+            Ok(done) => tell(out, name, done),
+            Err(failure) => {
+                out.line(format!("{BOLD}{name}{BOLD:#}  {BAD}not pruned{BAD:#}"));
+                out.error(failure.code, &failure.full_message(), &failure.remedy);
+            }
+        }
+    }
+    if outcome.projects.is_empty() {
+        let text = "no project is enabled: nothing was pruned";
+        out.error(ErrorCode::NothingToBackUp, text, "enable a project with `enabled: true`");
+    }
+}
+
+/// One project of many that failed, with the keys of every error.
+pub(super) fn failed_json(name: &str, failure: &Failure) -> Value {
+    json!({
+        "project": name,
+        "error": {
+            "code": failure.code, "message": failure.full_message(), "stage": null,
+            "remedy": failure.remedy,
+        },
+    })
+}
+
+fn tell(out: &Out, name: &str, done: &PruneOutcome) {
+    let (snapshots, dumps) = (&done.snapshots, &done.dumps);
+    let size = snapshots.repository_bytes.map_or_else(String::new, |bytes| {
+        format!(" {DIM}(repository now {}){DIM:#}", ByteSize(bytes))
+    });
+    out.line(format!(
+        "{BOLD}{name}{BOLD:#}  {GOOD}{} snapshots removed{GOOD:#}, {} kept{size}",
+        snapshots.removed.len(),
+        snapshots.kept
+    ));
+    if !dumps.removed.is_empty() {
+        out.line(format!(
+            "  {} old local dumps removed, {} freed",
+            dumps.removed.len(),
+            ByteSize(dumps.freed_bytes)
+        ));
+    }
+    if out.is_quiet() {
+        return;
+    }
+    let ids: Vec<&str> = snapshots.removed.iter().map(SnapshotId::short).collect();
+    if !ids.is_empty() {
+        out.line(format!("  {DIM}removed: {}{DIM:#}", ids.join(" ")));
+    }
+    for path in &dumps.removed {
+        out.line(format!("  {DIM}removed: {}{DIM:#}", path.display()));
+    }
+}
+
+fn to_json(name: &str, done: &PruneOutcome) -> Value {
+    json!({
+        "project": name,
+        "removed": done.snapshots.removed,
+        "kept": done.snapshots.kept,
+        "repository_bytes": done.snapshots.repository_bytes,
+        "dumps_removed": done.dumps.removed,
+        "freed_bytes": done.dumps.freed_bytes,
+    })
+}
