@@ -18,7 +18,7 @@ use backupctl_domain::{Failure, Project};
 use crate::age::AgeEncryptor;
 use crate::audit_sql::SqlAudit;
 use crate::config::Environment;
-use crate::dump::{FileUnpacker, PostgresDumper, SqliteDumper};
+use crate::dump::{FileUnpacker, PostgresDumper, PostgresLoader, SqliteDumper, SqliteLoader};
 use crate::local::{
     Children, FallbackFile, FileLock, LockHolders, ProjectFiles, ShellHooks, SystemClock,
     SystemDisk, SystemdUnits,
@@ -125,13 +125,21 @@ fn dumpers(base_dir: &Path) -> DumperRegistry {
         .with(Engine::Postgres, move |project, ()| {
             let runtime = base_dir.join(project.name.as_str());
             let journal = journal_in(&runtime);
-            Ok(Arc::new(PostgresDumper::new(database(project)?, runtime, Some(journal))))
+            let dumper = PostgresDumper::new(database(project)?, runtime, Some(journal));
+            Ok(Arc::new(dumper.encrypted(project.encryption.is_some())))
         })
         .with(Engine::Sqlite, |project, ()| Ok(Arc::new(SqliteDumper::new(database(project)?))))
 }
 
-fn loaders(_base_dir: &Path) -> LoaderRegistry {
+fn loaders(base_dir: &Path) -> LoaderRegistry {
+    let base_dir = base_dir.to_owned();
     LoaderRegistry::new("database.type")
+        .with(Engine::Postgres, move |project, target| {
+            let runtime = base_dir.join(project.name.as_str());
+            let journal = journal_in(&runtime);
+            Ok(Arc::new(PostgresLoader::new(target, runtime, Some(journal))))
+        })
+        .with(Engine::Sqlite, |_, target| Ok(Arc::new(SqliteLoader::new(target))))
 }
 
 fn database(project: &Project) -> Result<&Database, Failure> {

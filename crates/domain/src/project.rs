@@ -172,7 +172,8 @@ impl Engine {
         }
     }
 
-    /// The extension of its dumps, before compression: `dump`, `sql`, `archive`, `sqlite`, `rdb`.
+    /// The extension of its usual dumps, before compression: `dump`, `sql`, `archive`, `sqlite`,
+    /// `rdb`; that of a project's is [`Database::extension`].
     pub const fn extension(self) -> &'static str {
         match self {
             Self::Postgres => "dump",
@@ -225,6 +226,20 @@ pub struct Database {
     pub dump_timeout: Option<Duration>,
     /// The finer points.
     pub options: DatabaseOptions,
+}
+
+impl Database {
+    /// Whether every database of the server is meant (`name: all`).
+    pub fn is_whole_server(&self) -> bool {
+        !matches!(self.engine, Engine::Sqlite | Engine::Redis) && self.name == "all"
+    }
+
+    /// The extension of its dumps, before compression: the engine's own, but `sql` where PostgreSQL's
+    /// roles are in them, which its custom format cannot hold.
+    pub fn extension(&self) -> &'static str {
+        let with_roles = self.is_whole_server() || self.options.globals;
+        if self.engine == Engine::Postgres && with_roles { "sql" } else { self.engine.extension() }
+    }
 }
 
 /// The finer points of a dump.
@@ -584,8 +599,8 @@ impl Project {
     pub fn dump_extension(&self) -> String {
         let Some(database) = &self.database else { return String::new() };
         match self.compression {
-            Some(c) => format!("{}.{}", database.engine.extension(), c.algorithm.extension()),
-            None => database.engine.extension().to_owned(),
+            Some(c) => format!("{}.{}", database.extension(), c.algorithm.extension()),
+            None => database.extension().to_owned(),
         }
     }
 }

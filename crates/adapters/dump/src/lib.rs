@@ -13,6 +13,6 @@ mod stream;
 mod unpack;
 mod verify;
 
-pub use postgres::PostgresDumper;
-pub use sqlite::SqliteDumper;
+pub use postgres::{PostgresDumper, PostgresLoader};
+pub use sqlite::{SqliteDumper, SqliteLoader};
 pub use unpack::FileUnpacker;

@@ -4,6 +4,7 @@
 //! how others looked healthy while doing nothing.
 
 mod copy;
+mod loader;
 mod source;
 
 use std::fs::File;
@@ -25,6 +26,8 @@ use crate::blocking::{self, Interrupts};
 use crate::stream::{Packing, Watch, Written, into_failure, pump, read_failure};
 use crate::verify::{Hashing, read_back};
 use source::{Source, contents};
+
+pub use loader::SqliteLoader;
 
 /// Dumps one SQLite database.
 #[derive(Debug)]

@@ -47,29 +47,71 @@ pub(crate) fn pump(
     compression: Option<Compression>,
     max_bytes: Option<u64>,
     watch: &mut Watch,
-    mut tap: impl FnMut(&[u8]),
+    tap: impl FnMut(&[u8]),
 ) -> io::Result<Written> {
-    let mut compressor = Compressor::new(compression)?;
-    let mut sink = Sink::new(file, max_bytes);
-    let mut buffer = vec![0; CHUNK];
-    let mut raw_bytes = 0_u64;
-    loop {
-        let read = match source.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        let chunk = &buffer[..read];
-        tap(chunk);
-        compressor.push(chunk, &mut sink)?;
-        raw_bytes += read as u64;
-        watch.advance(read)?;
+    let mut pump = Pump::new(file, compression, max_bytes, watch.clone())?;
+    pump.take(source, tap)?;
+    pump.finish()
+}
+
+/// The same pass over several sources that become one file, one after the other.
+pub(crate) struct Pump {
+    compressor: Compressor,
+    sink: Sink,
+    watch: Watch,
+    raw_bytes: u64,
+}
+
+impl Pump {
+    /// Begins the file.
+    pub(crate) fn new(
+        file: AtomicFile,
+        compression: Option<Compression>,
+        max_bytes: Option<u64>,
+        watch: Watch,
+    ) -> io::Result<Self> {
+        let compressor = Compressor::new(compression)?;
+        Ok(Self { compressor, sink: Sink::new(file, max_bytes), watch, raw_bytes: 0 })
     }
-    compressor.finish(&mut sink)?;
-    watch.report();
-    let (file, bytes, checksum) = sink.finish()?;
-    Ok(Written { file, raw_bytes, bytes, checksum })
+
+    /// Reads a source to its end.
+    pub(crate) fn take(
+        &mut self,
+        source: &mut dyn Read,
+        mut tap: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let read = match source.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            tap(&buffer[..read]);
+            self.write(&buffer[..read])?;
+        }
+    }
+
+    /// Adds these bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.compressor.push(bytes, &mut self.sink)?;
+        self.raw_bytes += bytes.len() as u64;
+        self.watch.advance(bytes.len())
+    }
+
+    /// The bytes that came in so far.
+    pub(crate) fn raw_bytes(&self) -> u64 {
+        self.raw_bytes
+    }
+
+    /// Ends the file, which is neither synced nor renamed yet.
+    pub(crate) fn finish(mut self) -> io::Result<Written> {
+        self.compressor.finish(&mut self.sink)?;
+        self.watch.report();
+        let (file, bytes, checksum) = self.sink.finish()?;
+        Ok(Written { file, raw_bytes: self.raw_bytes, bytes, checksum })
+    }
 }
 
 /// The failure that travelled in an error, or what the error means for a file written at `path`.

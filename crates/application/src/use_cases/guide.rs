@@ -13,7 +13,7 @@ pub fn import_guide(project: &Project, snapshot: &str, target: &Path) -> String 
     let (db_dir, files_dir) = (target.join("db"), target.join("files"));
     let (db_dir, files_dir) = (quoted(&db_dir), quoted(&files_dir));
     if let Some(db) = &project.database {
-        let ext = db.engine.extension();
+        let ext = db.extension();
         steps.push(format!(
             "Restore the dump, decrypted and decompressed:\n\
              backupctl restore {name} {snapshot} {db_dir} --only db --decompress"
@@ -53,6 +53,17 @@ fn import(db: &Database, file: &str) -> String {
     let user = db.user.as_deref().unwrap_or("USER");
     let (host, port, name) = (&db.host, db.port, &db.name);
     match db.engine {
+        Engine::Postgres if db.is_whole_server() => format!(
+            "Load it into a new server, as its superuser. That a role exists already is no failure; \
+             any other error is one:\n\
+             psql -X -h {host} -p {port} -U postgres --dbname postgres --file {file}"
+        ),
+        Engine::Postgres if db.options.globals => format!(
+            "Load it into a new, empty database, as a superuser: it makes the roles too. That a role \
+             exists already is no failure; any other error is one:\n\
+             createdb -h {host} -p {port} -U postgres --template template0 {name}_restored\n\
+             psql -X -h {host} -p {port} -U postgres --dbname {name}_restored --file {file}"
+        ),
         Engine::Postgres => format!(
             "Load it into a new, empty database, and look at it before you put it in the old \
              one's place:\n\

@@ -1,8 +1,12 @@
 //! Restores: which snapshots, which files, what is proven of them.
 
+use std::path::Path;
+
+use backupctl_application::use_cases::guide::import_guide;
 use backupctl_application::use_cases::{Only, Restore, RestoreOptions, RestoreOutcome};
+use backupctl_domain::project::Engine;
 use backupctl_domain::{ErrorCode, Failure, Project};
-use backupctl_testkit::{TestBench, project};
+use backupctl_testkit::{TestBench, builders, project};
 
 use super::run;
 
@@ -148,4 +152,22 @@ async fn a_restore_that_finds_no_room_writes_nothing() {
     assert!(!bench.journal.has("restore ") && !bench.work.join("back").exists());
     bench.disk.set_free(1 << 20);
     restore(&bench, &shop, &options(&bench)).await.unwrap();
+}
+
+#[test]
+fn the_guide_of_a_dump_with_roles_names_psql_and_the_script() {
+    let guide = |name: &str, globals: bool| {
+        let mut database = builders::database(Engine::Postgres, name);
+        database.options.globals = globals;
+        let project = builders::project("shop").database(database).build();
+        import_guide(&project, "latest", Path::new("/back"))
+    };
+    assert!(
+        guide("shop", false).contains("pg_restore") && guide("shop", false).contains("_*.dump")
+    );
+    let one = guide("shop", true);
+    assert!(one.contains("--dbname shop_restored --file /back/db/shop_backup_*.sql"), "{one}");
+    let all = guide("all", false);
+    assert!(all.contains("--dbname postgres --file /back/db/shop_backup_*.sql"), "{all}");
+    assert!(!all.contains("createdb"), "{all}");
 }

@@ -39,3 +39,34 @@ fn an_unknown_project_is_told_which_there_are() {
     assert_eq!(message(&some(2)), "no project \"x\" (configured: p0, p1)");
     assert!(message(&some(12)).ends_with("p9 and 2 more)"));
 }
+
+#[test]
+fn a_dump_with_roles_in_it_is_a_script() {
+    let database = |engine, name: &str, globals| Database {
+        engine,
+        host: String::new(),
+        port: 0,
+        name: name.to_owned(),
+        user: None,
+        password: None,
+        path: None,
+        container: None,
+        dump_timeout: None,
+        options: DatabaseOptions { globals, ..DatabaseOptions::default() },
+    };
+    for (engine, name, globals, extension, whole) in [
+        (Engine::Postgres, "shop", false, "dump", false),
+        (Engine::Postgres, "shop", true, "sql", false),
+        (Engine::Postgres, "all", false, "sql", true),
+        (Engine::Mysql, "all", false, "sql", true),
+        (Engine::Mongodb, "all", true, "archive", true),
+        (Engine::Redis, "all", false, "rdb", false),
+    ] {
+        let database = database(engine, name, globals);
+        assert_eq!(
+            (database.extension(), database.is_whole_server()),
+            (extension, whole),
+            "{name}"
+        );
+    }
+}

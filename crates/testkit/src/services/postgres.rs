@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustix::process::Signal;
 
 use super::child::{Child, Program, User, find, listens};
@@ -25,12 +27,23 @@ pub struct Postgres {
     port: u16,
     passwords: Mutex<HashMap<String, String>>,
     user: Option<User>,
+    tls: bool,
     work: WorkDir,
 }
 
 impl Postgres {
     /// Starts a new, empty server.
     pub fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// Starts one that takes TCP connections by TLS alone, with a certificate for `localhost` that the
+    /// authority of [`Postgres::authority`] has signed. By its socket it is as any other.
+    pub fn start_with_tls() -> Self {
+        Self::start_with(true)
+    }
+
+    fn start_with(tls: bool) -> Self {
         let user = rustix::process::geteuid().is_root().then(|| {
             User::named("postgres").unwrap_or_else(|| {
                 panic!("there is no user postgres: install {PACKAGE}, or run `cargo xtask setup`")
@@ -44,7 +57,10 @@ impl Postgres {
         template::unpack(&archive, &data, user.as_ref());
         let passwords = [(SUPERUSER.to_owned(), SUPERUSER_PASSWORD.to_owned())].into();
         let mut server =
-            Self { child: None, port: 0, passwords: Mutex::new(passwords), user, work };
+            Self { child: None, port: 0, passwords: Mutex::new(passwords), user, tls, work };
+        if tls {
+            server.make_certificates();
+        }
         // Another process may take the port between finding and using it.
         let mut said = String::new();
         for _ in 0..5 {
@@ -74,6 +90,7 @@ impl Postgres {
         let mut child = Program::new(Self::bin_dir().join("postgres"))
             .args(["-D".as_ref(), self.data_dir().as_os_str()])
             .args(settings.iter().flat_map(|(k, v)| ["-c".to_owned(), format!("{k}={v}")]))
+            .args(if self.tls { ["-c", "ssl=on"].as_slice() } else { &[] })
             .user(self.user.as_ref())
             .start(&self.log_file());
         // The port opens before the server accepts anybody; its pid file says when it does.
@@ -84,6 +101,35 @@ impl Postgres {
         })?;
         self.child = Some(child);
         Ok(())
+    }
+
+    /// An authority, and a certificate that it has signed, where the server looks for them.
+    fn make_certificates(&self) {
+        let data = self.data_dir();
+        let (authority, issuer) = authority("backupctl test authority");
+        fs::write(self.authority(), authority).expect("our own folder");
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+        for (name, text) in [("server.crt", certificate.pem()), ("server.key", key.serialize_pem())]
+        {
+            let path = data.join(name);
+            fs::write(&path, text).expect("our own folder");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our own file");
+            template::give(&path, self.user.as_ref());
+        }
+        let rules = "local all all scram-sha-256\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(data.join("pg_hba.conf"), rules).expect("our own folder");
+    }
+
+    /// The certificate of the authority that has signed the server's, for `sslrootcert`.
+    pub fn authority(&self) -> PathBuf {
+        self.work.join("authority.pem")
+    }
+
+    /// The certificate of an authority of the same name that has signed nothing.
+    pub fn other_authority(&self) -> PathBuf {
+        self.work.file("other-authority.pem", authority("backupctl test authority").0)
     }
 
     /// The folder of the newest server's programs, `pg_dump` and the like among them.
@@ -154,8 +200,9 @@ impl Postgres {
     pub fn psql_as(&self, role: &str, database: &str, sql: &str) -> String {
         let port = self.port.to_string();
         let program = Program::new(Self::bin_dir().join("psql"))
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p"])
-            .args([&port, "-U", role, "-d", database, "-f", "-"])
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-p", &port, "-h"])
+            .args([self.work.path().as_os_str()])
+            .args(["-U", role, "-d", database, "-f", "-"])
             .env("PGPASSWORD", self.password(role))
             .input(sql);
         program.run().trim_end().to_owned()
@@ -224,6 +271,17 @@ impl Drop for Postgres {
             child.end(Signal::QUIT);
         }
     }
+}
+
+/// A new authority: its certificate, and what signs in its name.
+fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = params.self_signed(&key).expect("a certificate");
+    (certificate.pem(), Issuer::new(params, key))
 }
 
 fn quoted(name: &str) -> String {

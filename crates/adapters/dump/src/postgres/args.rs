@@ -3,12 +3,20 @@
 use backupctl_domain::{ErrorCode, Failure};
 
 /// What is known of `options.extra_args`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ExtraArgs {
     /// The first argument that chooses what is dumped: then the catalog says nothing of the archive.
     pub(crate) selects: Option<String>,
     /// Whether a snapshot of ours would be refused.
     pub(crate) own_transaction: bool,
+    /// Those for `pg_dump`.
+    pub(crate) dump: Vec<String>,
+    /// Those for `pg_dumpall`, which writes roles and tablespaces.
+    pub(crate) globals: Vec<String>,
+    /// Whether roles are dumped without their passwords.
+    pub(crate) no_passwords: bool,
+    /// Whether tablespaces are left out.
+    pub(crate) no_tablespaces: bool,
 }
 
 /// Short options of `pg_dump` that take a value.
@@ -31,6 +39,22 @@ const REFUSED: &[(&str, char, &str)] = &[
     ("snapshot", '\0', "backupctl passes a snapshot of its own"),
     ("help", '?', "it makes no dump"),
     ("version", 'V', "it makes no dump"),
+];
+
+/// The same for a script, of which loading knows what it makes.
+const REFUSED_IN_SCRIPT: &[(&str, char, &str)] = &[
+    ("create", 'C', "backupctl decides whether the script makes its database"),
+    ("clean", 'c', "the script would drop what is there when it is loaded"),
+];
+
+/// Long options that mean the same to `pg_dumpall`.
+const FOR_GLOBALS_TOO: &[&str] = &[
+    "lock-wait-timeout",
+    "no-comments",
+    "no-security-labels",
+    "no-tablespaces",
+    "quote-all-identifiers",
+    "role",
 ];
 
 /// Long options that take a value in an argument of its own; those that are not here and not refused
@@ -77,11 +101,22 @@ const LONG_SELECTING: &[&str] = &[
     "table",
 ];
 
-/// Reads the arguments; `INVALID_CONFIG` naming the first that cannot be.
-pub(crate) fn check(args: &[String]) -> Result<ExtraArgs, Failure> {
-    let mut found = ExtraArgs { selects: None, own_transaction: false };
+/// Reads the arguments; `INVALID_CONFIG` naming the first that cannot be. `script` for a dump as SQL, with
+/// roles in it.
+pub(crate) fn check(args: &[String], script: bool) -> Result<ExtraArgs, Failure> {
+    let mut found = ExtraArgs::default();
+    let refusing = || REFUSED.iter().chain(REFUSED_IN_SCRIPT.iter().filter(|_| script));
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
+        if arg == "--no-role-passwords" {
+            if !script {
+                return Err(refused(arg, "without `database.options.globals` no roles are dumped"));
+            }
+            found.no_passwords = true;
+            found.globals.push(arg.clone());
+            continue;
+        }
+        found.dump.push(arg.clone());
         if let Some(long) = arg.strip_prefix("--") {
             let (name, has_value) = match long.split_once('=') {
                 Some((name, _)) => (name, true),
@@ -93,7 +128,7 @@ pub(crate) fn check(args: &[String]) -> Result<ExtraArgs, Failure> {
             let known = LONG_WITH_VALUE.contains(&name);
             // pg_dump takes any beginning that is unambiguous for the whole name.
             if let Some((_, _, why)) =
-                REFUSED.iter().find(|r| r.0 == name || !known && is_prefix(name, r.0))
+                refusing().find(|r| r.0 == name || !known && is_prefix(name, r.0))
             {
                 return Err(refused(arg, why));
             }
@@ -102,12 +137,15 @@ pub(crate) fn check(args: &[String]) -> Result<ExtraArgs, Failure> {
                 found.selects.get_or_insert_with(|| arg.clone());
             }
             found.own_transaction |= name.starts_with("serial");
-            if known && !has_value {
-                rest.next();
+            found.no_tablespaces |= name == "no-tablespaces";
+            let value = if known && !has_value { rest.next().cloned() } else { None };
+            if FOR_GLOBALS_TOO.contains(&name) {
+                found.globals.extend([arg.clone()].into_iter().chain(value.clone()));
             }
+            found.dump.extend(value);
         } else if let Some(cluster) = arg.strip_prefix('-').filter(|c| !c.is_empty()) {
             for (i, letter) in cluster.char_indices() {
-                if let Some((_, _, why)) = REFUSED.iter().find(|r| r.1 == letter) {
+                if let Some((_, _, why)) = refusing().find(|r| r.1 == letter) {
                     return Err(refused(arg, why));
                 }
                 if SHORT_SELECTING.contains(letter) {
@@ -115,7 +153,7 @@ pub(crate) fn check(args: &[String]) -> Result<ExtraArgs, Failure> {
                 }
                 if SHORT_WITH_VALUE.contains(letter) {
                     if i + letter.len_utf8() == cluster.len() {
-                        rest.next();
+                        found.dump.extend(rest.next().cloned());
                     }
                     break;
                 }
@@ -146,7 +184,24 @@ mod tests {
     use super::*;
 
     fn args(list: &[&str]) -> Result<ExtraArgs, Failure> {
-        check(&list.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>())
+        let list = list.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>();
+        let found = check(&list, false)?;
+        assert_eq!(found.dump, list);
+        Ok(found)
+    }
+
+    #[test]
+    fn a_script_has_arguments_for_both_programs() {
+        let list = |v: &[&str]| v.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>();
+        let given = ["--no-role-passwords", "-O", "--role", "x", "--no-tablespaces", "-n", "app"];
+        let found = check(&list(&given), true).unwrap();
+        assert_eq!(found.dump, given[1..]);
+        assert_eq!(found.globals, ["--no-role-passwords", "--role", "x", "--no-tablespaces"]);
+        assert!(found.no_passwords && found.no_tablespaces);
+        assert!(check(&list(&given), false).unwrap_err().message.contains("--no-role-passwords"));
+        for bad in ["--clean", "-c", "-OC", "--create"] {
+            assert!(check(&list(&[bad]), true).is_err(), "{bad}");
+        }
     }
 
     #[test]

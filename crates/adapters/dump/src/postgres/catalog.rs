@@ -62,6 +62,46 @@ from relation r
 where not r.extension
 group by r.oid, r.relkind, r.relpersistence, r.nspname, r.relname, r.excluded, r.data_excluded";
 
+/// Which patterns, counted from 1, match nothing.
+const UNMATCHED_SQL: &str = r"
+select p.i from unnest($1::text[], $2::text[]) with ordinality p(s, n, i)
+where not exists (
+  select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    and (c.relname::text collate pg_catalog.default) OPERATOR(pg_catalog.~) p.n
+    and case when p.s is null then pg_catalog.pg_table_is_visible(c.oid)
+             else (n.nspname::text collate pg_catalog.default) OPERATOR(pg_catalog.~) p.s end
+)";
+
+/// The patterns of `exclude_tables` and `exclude_table_data` that match nothing here, each with its
+/// key in front: `pg_dump` ends with 0 on them.
+pub(crate) async fn unmatched(
+    session: &mut Session,
+    options: &DatabaseOptions,
+    ctx: &StageContext,
+) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    for (key, patterns) in [
+        ("exclude_tables", &options.exclude_tables),
+        ("exclude_table_data", &options.exclude_table_data),
+    ] {
+        if patterns.is_empty() {
+            continue;
+        }
+        let (schemas, names) = translated(patterns);
+        let place = session.place.clone();
+        let asked = sqlx::query_scalar(UNMATCHED_SQL)
+            .bind(schemas)
+            .bind(names)
+            .fetch_all(session.connection());
+        let numbers: Vec<i64> = limited(ctx, CATALOG_TIMEOUT, &place, asked).await?;
+        let pattern = |n: i64| patterns.get(usize::try_from(n - 1).ok()?);
+        let shown = |p: &String| format!("{p:?} of `database.options.{key}`");
+        found.extend(numbers.into_iter().filter_map(pattern).map(shown));
+    }
+    Ok(found)
+}
+
 impl Catalog {
     /// Asks the server.
     pub(crate) async fn read(

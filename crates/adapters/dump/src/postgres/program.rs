@@ -21,6 +21,16 @@ pub(crate) struct Programs {
     pub(crate) major: Option<u32>,
 }
 
+impl Programs {
+    /// Another program of the same version: beside these, or where PATH leads.
+    pub(crate) fn other(&self, name: &str) -> Result<PathBuf, Failure> {
+        let real = fs::canonicalize(&self.dump).unwrap_or_else(|_| self.dump.clone());
+        let beside = [&self.dump, &real].map(|dump| dump.with_file_name(name));
+        let found = beside.into_iter().find_map(find_program).or_else(|| find_program(name));
+        found.ok_or_else(|| missing(name, None))
+    }
+}
+
 /// The programs on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Installed {
@@ -50,6 +60,13 @@ impl Installed {
             }
         };
         Ok(Self { default, versioned })
+    }
+
+    /// What loads a dump of one version into a server of another: no newer than either needs, since a
+    /// newer one may set what the server does not know.
+    pub(crate) fn loading(&self, dump: Option<u32>, server: Option<u32>) -> &Programs {
+        let fits = |needed: Option<u32>| self.versioned.iter().rev().find(|p| p.major >= needed);
+        fits(dump.max(server)).or_else(|| fits(dump)).unwrap_or(&self.default)
     }
 
     /// The newest versioned programs of at least that major version.

@@ -1,5 +1,6 @@
 //! Our own connection to the server: what is there before the dump, and what its refusals mean.
 
+use std::fs::File;
 use std::io;
 use std::time::Duration;
 
@@ -15,12 +16,16 @@ use crate::percent::encode;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one of our few questions may take; the catalog of a large database is among them.
 const QUERY_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long a change of whole databases may take.
+const RUN_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A connection, and what messages call the database.
 pub(crate) struct Session {
     connection: PgConnection,
     /// `shop at db:5432`.
     pub(crate) place: String,
+    /// The database's name.
+    pub(crate) database: String,
     /// The server's version as it tells it, e.g. `15.18`.
     pub(crate) server_version: String,
 }
@@ -55,26 +60,84 @@ pub(crate) fn options(database: &Database) -> Result<PgConnectOptions, Failure> 
     let mut options: PgConnectOptions =
         url.parse().map_err(|_| bad("host, port, name or user is malformed"))?;
     let mode = database.options.sslmode.as_deref().unwrap_or("prefer");
-    options = options.ssl_mode(mode.parse().map_err(|_| {
+    let mode: PgSslMode = mode.parse().map_err(|_| {
         bad(&format!("`database.options.sslmode` is {mode:?}"))
             .with_remedy("use one of disable, allow, prefer, require, verify-ca, verify-full")
-    })?);
-    if let Some(cert) = &database.options.sslrootcert {
+    })?;
+    let authorities = database.options.sslrootcert.as_deref();
+    options = options.ssl_mode(as_libpq(mode, host, authorities.is_some()));
+    if let Some(cert) = authorities {
+        File::open(cert).map_err(|e| {
+            bad(&format!("`database.options.sslrootcert` cannot be read: {}: {e}", cert.display()))
+                .with_remedy("name the PEM file with the authority's certificate, readable by the user running backupctl")
+        })?;
         options = options.ssl_root_cert(cert);
     }
     Ok(options.disable_statement_logging())
 }
 
+/// What the mode means to libpq, so that our connection and the programs' prove the same
+/// (PostgreSQL manual, 34.19): a socket has no TLS, and with an authority `require` checks it.
+fn as_libpq(mode: PgSslMode, host: &str, authority: bool) -> PgSslMode {
+    match mode {
+        _ if host.starts_with('/') => PgSslMode::Disable,
+        PgSslMode::Require if authority => PgSslMode::VerifyCa,
+        // It prefers plain text, which our library does not try first; both end up with what works.
+        PgSslMode::Allow => PgSslMode::Prefer,
+        mode => mode,
+    }
+}
+
+/// The user that connects: the configured one, or whom libpq would take.
+pub(crate) fn user_of(database: &Database) -> Result<String, Failure> {
+    Ok(options(database)?.get_username().to_owned())
+}
+
+fn refuses_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(e) => e.kind() == io::ErrorKind::InvalidData,
+        sqlx::Error::Database(e) => e.message().contains("pg_hba.conf"),
+        _ => false,
+    }
+}
+
 impl Session {
+    /// Connects to the database that a server is managed from.
+    pub(crate) async fn open_server(
+        database: &Database,
+        ctx: &StageContext,
+    ) -> Result<Self, Failure> {
+        let of = |name: &str| Database { name: name.to_owned(), ..database.clone() };
+        match Self::open(&of("postgres"), ctx).await {
+            Err(failure) if failure.code == ErrorCode::DbNotFound => {
+                Self::open(&of("template1"), ctx).await
+            }
+            other => other,
+        }
+    }
+
+    /// Connects to the database, or to the server where all of it is meant.
+    pub(crate) async fn open_home(
+        database: &Database,
+        ctx: &StageContext,
+    ) -> Result<Self, Failure> {
+        if database.is_whole_server() {
+            Self::open_server(database, ctx).await
+        } else {
+            Self::open(database, ctx).await
+        }
+    }
+
     /// Connects, and asks the server for its version.
     pub(crate) async fn open(database: &Database, ctx: &StageContext) -> Result<Self, Failure> {
         let place = place(database);
         let options = options(database)?;
         let connect = async {
             match PgConnection::connect_with(&options).await {
-                // What `prefer` means: a server whose TLS we cannot speak is asked without it.
-                Err(sqlx::Error::Tls(_))
-                    if matches!(options.get_ssl_mode(), PgSslMode::Prefer | PgSslMode::Allow) =>
+                // What `prefer` means: a server that does not want us by TLS is asked without it.
+                Err(e)
+                    if matches!(options.get_ssl_mode(), PgSslMode::Prefer) && refuses_tls(&e) =>
                 {
                     PgConnection::connect_with(&options.clone().ssl_mode(PgSslMode::Disable)).await
                 }
@@ -82,7 +145,8 @@ impl Session {
             }
         };
         let connection = limited(ctx, CONNECT_TIMEOUT, &place, connect).await?;
-        let mut session = Self { connection, place, server_version: String::new() };
+        let database = database.name.clone();
+        let mut session = Self { connection, place, database, server_version: String::new() };
         let version: String =
             session.ask(ctx, "select pg_catalog.current_setting('server_version')").await?;
         version.split(' ').next().unwrap_or_default().clone_into(&mut session.server_version);
@@ -100,6 +164,24 @@ impl Session {
     {
         let Self { connection, place, .. } = self;
         limited(ctx, QUERY_TIMEOUT, place, sqlx::query_scalar(sql).fetch_one(connection)).await
+    }
+
+    /// Asks for the first column of every row.
+    pub(crate) async fn texts(
+        &mut self,
+        ctx: &StageContext,
+        sql: &'static str,
+    ) -> Result<Vec<String>, Failure> {
+        let Self { connection, place, .. } = self;
+        limited(ctx, QUERY_TIMEOUT, place, sqlx::query_scalar(sql).fetch_all(connection)).await
+    }
+
+    /// Runs a statement that is made here; names in it are quoted.
+    pub(crate) async fn run(&mut self, ctx: &StageContext, sql: String) -> Result<(), Failure> {
+        let Self { connection, place, .. } = self;
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection);
+        // Creating, renaming or dropping a database may copy or flush much.
+        limited(ctx, RUN_TIMEOUT, place, done).await.map(drop)
     }
 
     /// Begins a read-only transaction that sees one moment, and exports it for `pg_dump`; `None` where the
@@ -190,11 +272,10 @@ pub(crate) fn connection_failure(error: sqlx::Error, place: &str) -> Failure {
                     .permanent()
                     .with_remedy("let the user running backupctl open the socket's folder, or set `database.host` to a host name")
             }
+            io::ErrorKind::InvalidData => tls_failure(&e.to_string(), place),
             _ => new(ErrorCode::DbConnectionRefused, &e.to_string()).with_remedy(listens),
         },
-        sqlx::Error::Tls(e) => new(ErrorCode::DbConnectionRefused, &format!("TLS failed: {e}"))
-            .permanent()
-            .with_remedy("set `database.options.sslmode` and `database.options.sslrootcert` to what the server offers"),
+        sqlx::Error::Tls(e) => tls_failure(&e.to_string(), place),
         sqlx::Error::Database(e) => {
             let code = e.code().unwrap_or_default();
             from_sqlstate(&code, e.message(), place)
@@ -206,9 +287,33 @@ pub(crate) fn connection_failure(error: sqlx::Error, place: &str) -> Failure {
     }
 }
 
+/// What a failed handshake means.
+fn tls_failure(said: &str, place: &str) -> Failure {
+    let remedy = if said.contains("UnknownIssuer") || said.contains("BadSignature") {
+        "set `database.options.sslrootcert` to the certificate of the authority that has signed the server's"
+    } else if said.contains("not valid for name") || said.contains("NotValidForName") {
+        "set `database.host` to a name in the server's certificate, or `database.options.sslmode: verify-ca`"
+    } else if said.contains("does not support TLS") {
+        "set `database.options.sslmode: prefer`, or turn `ssl` on in the server's postgresql.conf"
+    } else {
+        "set `database.options.sslmode` and `database.options.sslrootcert` to what the server offers"
+    };
+    Failure::new(ErrorCode::DbConnectionRefused, format!("database {place}: TLS failed: {said}"))
+        .permanent()
+        .with_remedy(remedy)
+}
+
 /// What the server's own error means, by its SQLSTATE (PostgreSQL manual, appendix A).
 fn from_sqlstate(state: &str, message: &str, place: &str) -> Failure {
     let (code, remedy) = match state {
+        "28000" if message.contains("no encryption") || message.contains("SSL off") => (
+            ErrorCode::DbAuthFailed,
+            "the server may want TLS: set `database.options.sslmode: require`, or allow this host without in its pg_hba.conf",
+        ),
+        "42P04" | "55006" => (
+            ErrorCode::PathNotWritable,
+            "end the connections to that database, or take another name",
+        ),
         "28P01" | "28000" => (
             ErrorCode::DbAuthFailed,
             "check `database.user` and `database.password`, and the server's pg_hba.conf for this host",

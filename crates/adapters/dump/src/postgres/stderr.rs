@@ -16,6 +16,12 @@ const RULES: &[Rule] = &[
         "dump as the tables' owner or a role with BYPASSRLS: `ALTER ROLE … BYPASSRLS`",
     ),
     (
+        &["pg_authid"],
+        ErrorCode::DbPermissionDenied,
+        true,
+        "dump as a superuser, or add `--no-role-passwords` to `database.options.extra_args`: roles then come back without their passwords",
+    ),
+    (
         &["permission denied", "must be owner of", "must be superuser"],
         ErrorCode::DbPermissionDenied,
         true,
@@ -155,23 +161,24 @@ const RULES: &[Rule] = &[
 /// What a failed `pg_dump` means. `status` is as in `exit status 1`, `stderr` without secrets, `database`
 /// tells which one: `shop at db:5432`.
 pub(crate) fn dump_failure(status: &str, stderr: &str, database: &str) -> Failure {
+    failure_of("pg_dump", status, stderr, database)
+}
+
+/// The same of any program that dumps.
+pub(crate) fn failure_of(tool: &str, status: &str, stderr: &str, database: &str) -> Failure {
     let detail = tail(stderr);
     if let Some(failure) = version_mismatch(stderr) {
         return failure.with_detail(detail);
     }
-    let complaints = complaints(stderr);
-    let said = said(&complaints);
+    let complaints = complaints(tool, stderr);
+    let said = said(tool, &complaints);
     let lower = complaints.join("\n").to_lowercase();
     for (words, code, permanent, remedy) in RULES {
-        let hit = words.iter().any(|w| match w.split_once('\0') {
-            Some((a, b)) => lower.lines().any(|l| l.contains(a) && l.contains(b)),
-            None => lower.contains(w),
-        });
-        if !hit {
+        if !words.iter().any(|w| matches(&lower, w)) {
             continue;
         }
         let mut failure =
-            Failure::new(*code, format!("pg_dump of {database} failed with {status}: {said}"))
+            Failure::new(*code, format!("{tool} of {database} failed with {status}: {said}"))
                 .with_detail(detail);
         if *permanent {
             failure = failure.permanent();
@@ -179,13 +186,103 @@ pub(crate) fn dump_failure(status: &str, stderr: &str, database: &str) -> Failur
         return if remedy.is_empty() { failure } else { failure.with_remedy(*remedy) };
     }
     let message = if said.is_empty() {
-        format!("pg_dump of {database} failed with {status} and said nothing")
+        format!("{tool} of {database} failed with {status} and said nothing")
     } else {
-        format!("pg_dump of {database} failed with {status}: {said}")
+        format!("{tool} of {database} failed with {status}: {said}")
     };
     Failure::new(ErrorCode::DumpTruncated, message)
         .with_detail(detail)
-        .with_remedy("read pg_dump's own words, and the server's log of that time")
+        .with_remedy(format!("read {tool}'s own words, and the server's log of that time"))
+}
+
+/// Words of programs that load, before those of programs that dump. None is better by trying again.
+const LOAD_RULES: &[(&[&str], ErrorCode, &str)] = &[
+    (
+        &["already exists", "duplicate key value"],
+        ErrorCode::PathNotWritable,
+        "name an empty or new database (--create), or add --force: what the dump brings then takes the place of what has its name",
+    ),
+    (
+        &["depend on it", "depends on "],
+        ErrorCode::PathNotWritable,
+        "something that the dump does not hold depends on what it would replace: load it into a new database (--create)",
+    ),
+    (
+        &["column \"\0does not exist"],
+        ErrorCode::PathNotWritable,
+        "what is there is not what the dump would replace: load it into a new database (--create)",
+    ),
+    (
+        &["role \"\0does not exist"],
+        ErrorCode::DbPermissionDenied,
+        "create the role that is named first: `CREATE ROLE …`",
+    ),
+    (
+        &["extension control file", "extension \"\0is not available"],
+        ErrorCode::ToolMissing,
+        "install the extension's package on the database server",
+    ),
+    (
+        &["unrecognized configuration parameter", "unsupported version", "invalid command \\"],
+        ErrorCode::DbVersionMismatch,
+        "load it into a server of at least the version that was dumped, with client programs of that version (`apt install postgresql-client-…`)",
+    ),
+    (
+        &["directory \"\0does not exist"],
+        ErrorCode::PathNotWritable,
+        "create the tablespace's folder on the database server, owned by the server's user",
+    ),
+    (
+        &[
+            "could not read from input file",
+            "unexpected end of file",
+            "valid archive",
+            "magic string",
+            "unexpected block id",
+            "unexpected section code",
+            "corrupt",
+        ],
+        ErrorCode::DumpCorrupt,
+        "restore the file again, or take an older snapshot: `backupctl snapshots` lists them",
+    ),
+];
+
+/// What a program means that has failed to load a dump.
+pub(crate) fn load_failure(tool: &str, status: &str, stderr: &str, database: &str) -> Failure {
+    let complaints = complaints(tool, stderr);
+    let first = complaints.iter().find(|l| l.contains("ERROR:") || l.contains("error:"));
+    let said = said(
+        tool,
+        &first.copied().into_iter().chain(complaints.iter().copied()).collect::<Vec<_>>(),
+    );
+    // `psql:<stdin>:12: ERROR:  …`: the line is one of what was fed, which nobody has seen.
+    let said = said.find("ERROR:").map_or(said.as_str(), |at| &said[at..]);
+    let message = format!("{tool} into {database} failed with {status}: {said}");
+    let lower = complaints.join("\n").to_lowercase();
+    let hit = |words: &&(&[&str], ErrorCode, &str)| words.0.iter().any(|w| matches(&lower, w));
+    let failure = match LOAD_RULES.iter().find(hit) {
+        Some((_, code, remedy)) => Failure::new(*code, message).permanent().with_remedy(*remedy),
+        None => match failure_of(tool, status, stderr, database) {
+            unknown if unknown.code == ErrorCode::DumpTruncated => {
+                Failure::new(ErrorCode::PathNotWritable, message).with_remedy(format!(
+                    "read {tool}'s own words, and the server's log of that time"
+                ))
+            }
+            mut known => {
+                known.message = message;
+                known
+            }
+        },
+    };
+    failure.with_detail(tail(stderr))
+}
+
+/// Whether the words are in the text; split by a zero byte, both in one line of it.
+fn matches(lower: &str, words: &str) -> bool {
+    match words.split_once('\0') {
+        Some((a, b)) => lower.lines().any(|l| l.contains(a) && l.contains(b)),
+        None => lower.contains(words),
+    }
 }
 
 /// The two versions of `server version: 17.5; pg_dump version: 15.18 (…)`.
@@ -200,9 +297,9 @@ fn version_mismatch(stderr: &str) -> Option<Failure> {
 
 /// The lines that complain. With `--verbose` `pg_dump` also tells what it does ("reading row-level
 /// security policies"), which must not be taken for an error.
-fn complaints(stderr: &str) -> Vec<&str> {
+fn complaints<'a>(tool: &str, stderr: &'a str) -> Vec<&'a str> {
     let chatter = |line: &str| {
-        line.strip_prefix("pg_dump: ").is_some_and(|rest| {
+        line.strip_prefix(tool).and_then(|rest| rest.strip_prefix(": ")).is_some_and(|rest| {
             !["error: ", "detail: ", "fatal: "].iter().any(|kind| rest.starts_with(kind))
         })
     };
@@ -212,10 +309,10 @@ fn complaints(stderr: &str) -> Vec<&str> {
 }
 
 /// The first complaint, without the program's name in front.
-fn said(complaints: &[&str]) -> String {
+fn said(tool: &str, complaints: &[&str]) -> String {
     let line = complaints.first().copied().unwrap_or_default().trim();
-    let line =
-        line.strip_prefix("pg_dump: error: ").or(line.strip_prefix("pg_dump: ")).unwrap_or(line);
+    let line = line.strip_prefix(tool).and_then(|l| l.strip_prefix(": ")).unwrap_or(line);
+    let line = line.strip_prefix("error: ").unwrap_or(line);
     line.trim_end_matches('.').to_owned()
 }
 

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use backupctl_domain::manifest::Contents;
 
+use super::roles::Roles;
+
 /// Larger than any entry that is not a mistake: entries hold definitions, not data.
 const MAX_ENTRY: usize = 16 << 20;
 /// The oldest and newest minor format version known.
@@ -34,6 +36,7 @@ pub(crate) struct TocReader {
     head: Option<Head>,
     left: u64,
     contents: Contents,
+    roles: Roles,
 }
 
 #[derive(Debug, Clone)]
@@ -62,6 +65,7 @@ impl TocReader {
             head: None,
             left: 0,
             contents: Contents::new(),
+            roles: Roles::default(),
         }
     }
 
@@ -74,6 +78,11 @@ impl TocReader {
         if self.buffer.len() >= self.retry_at {
             self.advance();
         }
+    }
+
+    /// The roles that it names.
+    pub(crate) fn roles(&self) -> &Roles {
+        &self.roles
     }
 
     /// The archive has ended: what was in it, by [`contents_name`], and `pg_dump`'s version.
@@ -102,8 +111,10 @@ impl TocReader {
                     self.buffer = Vec::new();
                     return;
                 }
-                Some(head) => read_entry(&mut cursor, head).map(|name| {
-                    self.contents.extend(name);
+                Some(head) => read_entry(&mut cursor, head).map(|entry| {
+                    let Entry { kind, name, schema, owner, definition } = entry;
+                    self.contents.extend(contents_name(&kind, &schema, &name));
+                    self.roles.add(&kind, &owner, &definition);
                     self.left -= 1;
                 }),
             };
@@ -183,7 +194,16 @@ fn read_head(c: &mut Cursor<'_>) -> Result<(Head, u64), Gap> {
     Ok((Head { minor, int_size, off_size, dump_version }, entries))
 }
 
-fn read_entry(c: &mut Cursor<'_>, head: &Head) -> Result<Option<String>, Gap> {
+/// What is kept of an entry.
+struct Entry<'a> {
+    kind: Cow<'a, str>,
+    schema: Cow<'a, str>,
+    name: Cow<'a, str>,
+    owner: Cow<'a, str>,
+    definition: Cow<'a, str>,
+}
+
+fn read_entry<'a>(c: &mut Cursor<'a>, head: &Head) -> Result<Entry<'a>, Gap> {
     let n = head.int_size;
     c.int(n)?; // dump id
     c.int(n)?; // has data
@@ -192,7 +212,7 @@ fn read_entry(c: &mut Cursor<'_>, head: &Head) -> Result<Option<String>, Gap> {
     let tag = c.text(n)?;
     let kind = c.text(n)?;
     c.int(n)?; // section
-    c.text(n)?; // definition
+    let definition = c.text(n)?;
     c.text(n)?; // drop statement
     c.text(n)?; // copy statement
     let schema = c.text(n)?;
@@ -203,13 +223,18 @@ fn read_entry(c: &mut Cursor<'_>, head: &Head) -> Result<Option<String>, Gap> {
     if head.minor >= 16 {
         c.int(n)?; // kind of relation
     }
-    c.text(n)?; // owner
+    let owner = c.text(n)?;
     c.text(n)?; // with oids
     while c.text(n)?.is_some() {} // dependencies
     c.take(1 + head.off_size)?; // offset of the data
-    let text =
-        |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-    Ok(contents_name(&text(kind), &text(schema), &text(tag)))
+    let text = |bytes: Option<&'a [u8]>| String::from_utf8_lossy(bytes.unwrap_or_default());
+    Ok(Entry {
+        kind: text(kind),
+        schema: text(schema),
+        name: text(tag),
+        owner: text(owner),
+        definition: text(definition),
+    })
 }
 
 struct Cursor<'a> {

@@ -87,7 +87,7 @@ pub(crate) fn open(path: &Path, parameters: &str) -> rusqlite::Result<Connection
 }
 
 /// The URI of a file, whatever its name holds.
-fn uri(path: &Path, parameters: &str) -> String {
+pub(super) fn uri(path: &Path, parameters: &str) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     format!("file:{}?{parameters}", encode(path.as_os_str().as_bytes(), b"/-_."))
 }
@@ -157,13 +157,13 @@ fn fingerprint(path: &Path) -> Result<Fingerprint, Failure> {
     Ok(Fingerprint(m.ino(), m.len(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec()))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned().into_vec();
     name.extend(suffix.bytes());
     OsString::from_vec(name).into()
 }
 
-fn is_busy(error: &rusqlite::Error) -> bool {
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
 }

@@ -4,8 +4,12 @@
 
 mod contract;
 mod postgres;
+mod postgres_loader;
 mod postgres_refusals;
+mod postgres_scripts;
+mod postgres_tls;
 mod sqlite;
+mod sqlite_loader;
 mod unpack;
 
 use std::fs;

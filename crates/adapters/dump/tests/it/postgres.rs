@@ -16,7 +16,7 @@ use backupctl_testkit::{WorkDir, builders};
 use super::*;
 
 /// Names that a careless pattern, list or connection string would trip over.
-const SCHEMA: &str = r#"
+pub(super) const SCHEMA: &str = r#"
 create table orders (id serial primary key, what text, at timestamptz default now());
 insert into orders (what) select md5(i::text) from generate_series(1, 5000) i;
 create schema "My Schema";
@@ -33,7 +33,7 @@ create function twice(int) returns int language sql as 'select $1 * 2';
 create temporary table gone (a int);
 "#;
 
-fn database(server: &Postgres, name: &str) -> Database {
+pub(super) fn database(server: &Postgres, name: &str) -> Database {
     Database {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
@@ -145,6 +145,21 @@ async fn what_is_left_out_by_configuration_is_not_missing() {
     assert!(!found.contains("Log_2026") && !found.contains("public.log_x"), "{found}");
     assert!(found.contains("other.log_y") && found.contains("My Schema.Weird.Name"), "{found}");
     assert_eq!(server.psql_in("restored", "select count(*) from parted_1"), "0");
+    let [unmatched] = &dumped.warnings[..] else { panic!("{:?}", dumped.warnings) };
+    assert!(unmatched.contains("weird*"), "the name is written with a capital: {unmatched}");
+    fs::remove_file(&dumped.path).unwrap();
+
+    // pg_dump ends with 0 on these, and somebody believes that something is left out.
+    let dumper = with(&server, "shop", &run, |d| {
+        d.options.exclude_tables = list(&["orders", "Orders_Old", "nowhere.*"]);
+        d.options.exclude_table_data = list(&["sessions"]);
+    });
+    let dumped = dumper.dump(&request(&dumps, None), &context()).await.unwrap();
+    let told: Vec<&str> = dumped.warnings.iter().map(String::as_str).collect();
+    let [a, b, c] = told[..] else { panic!("{told:?}") };
+    assert!(a.contains("\"Orders_Old\" of `database.options.exclude_tables`"), "{a}");
+    assert!(b.contains("\"nowhere.*\""), "{b}");
+    assert!(c.contains("\"sessions\" of `database.options.exclude_table_data`"), "{c}");
     fs::remove_file(&dumped.path).unwrap();
 
     let dumper =

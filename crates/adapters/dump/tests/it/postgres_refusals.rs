@@ -52,8 +52,24 @@ async fn a_server_that_refuses_is_told_by_its_reason() {
             false,
             Box::new(|d| d.options.sslmode = Some("maybe".to_owned())),
         ),
-        (ErrorCode::InvalidConfig, false, Box::new(|d| d.name = "all".to_owned())),
-        (ErrorCode::InvalidConfig, false, Box::new(|d| d.options.globals = true)),
+        (
+            ErrorCode::InvalidConfig,
+            false,
+            Box::new(|d| d.options.extra_args = vec!["--enable-row-security".to_owned()]),
+        ),
+        (
+            ErrorCode::InvalidConfig,
+            false,
+            Box::new(|d| d.options.extra_args = vec!["--no-role-passwords".to_owned()]),
+        ),
+        (
+            ErrorCode::InvalidConfig,
+            false,
+            Box::new(|d| {
+                d.options.globals = true;
+                d.options.extra_args = vec!["--clean".to_owned()];
+            }),
+        ),
         (
             ErrorCode::InvalidConfig,
             false,
@@ -83,6 +99,19 @@ async fn a_server_that_refuses_is_told_by_its_reason() {
     let failure = dumper.dump(&request(&dumps, ZSTD), &context()).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::DbPermissionDenied, "{failure}");
     assert!(failure.message.contains("secrets"), "{failure}");
+    assert_nothing_left(&work, &failure);
+
+    // A table to choose that is not there; nobody is to believe in a dump of nothing.
+    let choosing = with(&server, "shop", &run, |d| {
+        d.options.extra_args = vec!["--table=no_such_table".to_owned()];
+    });
+    let failure = choosing.dump(&request(&dumps, ZSTD), &context()).await.unwrap_err();
+    assert_eq!(
+        (failure.code, failure.is_transient()),
+        (ErrorCode::InvalidConfig, false),
+        "{failure}"
+    );
+    assert!(failure.message.contains("no matching tables"), "{failure}");
     assert_nothing_left(&work, &failure);
 
     server.psql_in("shop", "drop table secrets; alter table own enable row level security");
