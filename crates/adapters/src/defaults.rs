@@ -18,7 +18,10 @@ use backupctl_domain::{Failure, Project};
 use crate::age::AgeEncryptor;
 use crate::audit_sql::SqlAudit;
 use crate::config::Environment;
-use crate::dump::{FileUnpacker, PostgresDumper, PostgresLoader, SqliteDumper, SqliteLoader};
+use crate::dump::{
+    FileUnpacker, MongodbDumper, PostgresDumper, PostgresLoader, RedisDumper, SqliteDumper,
+    SqliteLoader,
+};
 use crate::local::{
     Children, FallbackFile, FileLock, LockHolders, ProjectFiles, ShellHooks, SystemClock,
     SystemDisk, SystemdUnits,
@@ -120,6 +123,7 @@ fn encryptors() -> EncryptorRegistry {
 }
 
 fn dumpers(base_dir: &Path) -> DumperRegistry {
+    let [mongodb, redis] = [(); 2].map(|()| base_dir.to_owned());
     let base_dir = base_dir.to_owned();
     DumperRegistry::new("database.type")
         .with(Engine::Postgres, move |project, ()| {
@@ -127,6 +131,15 @@ fn dumpers(base_dir: &Path) -> DumperRegistry {
             let journal = journal_in(&runtime);
             let dumper = PostgresDumper::new(database(project)?, runtime, Some(journal));
             Ok(Arc::new(dumper.encrypted(project.encryption.is_some())))
+        })
+        .with(Engine::Mongodb, move |project, ()| {
+            let runtime = mongodb.join(project.name.as_str());
+            let journal = journal_in(&runtime);
+            Ok(Arc::new(MongodbDumper::new(database(project)?, runtime, Some(journal))))
+        })
+        .with(Engine::Redis, move |project, ()| {
+            let journal = journal_in(&redis.join(project.name.as_str()));
+            Ok(Arc::new(RedisDumper::new(database(project)?, Some(journal))))
         })
         .with(Engine::Sqlite, |project, ()| Ok(Arc::new(SqliteDumper::new(database(project)?))))
 }

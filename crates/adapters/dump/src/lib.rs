@@ -5,14 +5,19 @@
 //! [`stream`]; an engine's folder holds only what is its own.
 
 mod blocking;
+mod crc64;
+mod mongodb;
 mod percent;
 mod postgres;
+mod redis;
 mod secret_file;
 mod sqlite;
 mod stream;
 mod unpack;
 mod verify;
 
+pub use mongodb::MongodbDumper;
 pub use postgres::{PostgresDumper, PostgresLoader};
+pub use redis::RedisDumper;
 pub use sqlite::{SqliteDumper, SqliteLoader};
 pub use unpack::FileUnpacker;

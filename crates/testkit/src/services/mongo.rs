@@ -56,7 +56,8 @@ if [ -n "$config" ]; then
     [ "$(wc -l < "$config")" = 1 ] || fail "error parsing config file $config: yaml: line 2"
     password=$(cat "$config")
 elif [ -n "$user" ]; then
-    printf 'Enter password for mongo user:\n\n' >&2
+    say "reading password from standard input"
+    printf 'Enter password for mongo user:\n' >&2
     IFS= read -r typed
     password="password: \"$typed\""
 fi

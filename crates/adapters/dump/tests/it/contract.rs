@@ -5,7 +5,7 @@ use std::sync::Arc;
 use backupctl_adapter_dump::FileUnpacker;
 use backupctl_domain::project::Engine;
 use backupctl_testkit::contracts;
-use backupctl_testkit::services::Postgres;
+use backupctl_testkit::services::{Mongodump, Postgres, Redis};
 
 use super::*;
 
@@ -26,6 +26,24 @@ async fn sqlite_dumper() {
     let _open = sqlite::filled(&file, true);
     let dumper = Arc::new(sqlite::dumper(&file));
     contracts::database_dumper(dumper, Engine::Sqlite, &work.dir("dumps")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_dumper() {
+    let work = WorkDir::new();
+    let mongodump = Mongodump::install(&mongodb::shop());
+    let dumper = mongodb::dumper(&mongodump, &work.dir("run"));
+    contracts::database_dumper(Arc::new(dumper), Engine::Mongodb, &work.dir("dumps")).await;
+    assert_eq!(work.names("run"), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_dumper() {
+    let server = Redis::with_password("database-password");
+    server.populate(2000, 50);
+    let work = WorkDir::new();
+    let dumper = redis::dumper(&server);
+    contracts::database_dumper(Arc::new(dumper), Engine::Redis, &work.dir("dumps")).await;
 }
 
 #[tokio::test]

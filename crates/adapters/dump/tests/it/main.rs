@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod contract;
+mod mongodb;
 mod postgres;
 mod postgres_loader;
 mod postgres_refusals;
+mod redis;
 mod postgres_scripts;
 mod postgres_tls;
 mod sqlite;
