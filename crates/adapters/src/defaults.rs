@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backupctl_application::ports::{
-    Clock, Disk, DumpEncryptor, GlobalSettings, KeyManager, RemoteStorage, RepositoryAdmin,
-    ServiceUnits,
+    Clock, DatabaseDumper, DatabaseLoader, Disk, DumpEncryptor, GlobalSettings, KeyManager,
+    RemoteStorage, RepositoryAdmin, ServiceUnits,
 };
 use backupctl_application::registry::{
     DumperRegistry, EncryptorRegistry, LoaderRegistry, MonitorRegistry, NotifierRegistry,
@@ -19,8 +19,8 @@ use crate::age::AgeEncryptor;
 use crate::audit_sql::SqlAudit;
 use crate::config::Environment;
 use crate::dump::{
-    FileUnpacker, MongodbDumper, PostgresDumper, PostgresLoader, RedisDumper, SqliteDumper,
-    SqliteLoader,
+    FileUnpacker, MongodbDumper, MysqlDumper, MysqlLoader, PostgresDumper, PostgresLoader,
+    RedisDumper, SqliteDumper, SqliteLoader,
 };
 use crate::local::{
     Children, FallbackFile, FileLock, LockHolders, ProjectFiles, ShellHooks, SystemClock,
@@ -123,6 +123,7 @@ fn encryptors() -> EncryptorRegistry {
 }
 
 fn dumpers(base_dir: &Path) -> DumperRegistry {
+    let [mysql, mariadb] = [(); 2].map(|()| mysql_dumper(base_dir.to_owned()));
     let [mongodb, redis] = [(); 2].map(|()| base_dir.to_owned());
     let base_dir = base_dir.to_owned();
     DumperRegistry::new("database.type")
@@ -141,10 +142,13 @@ fn dumpers(base_dir: &Path) -> DumperRegistry {
             let journal = journal_in(&redis.join(project.name.as_str()));
             Ok(Arc::new(RedisDumper::new(database(project)?, Some(journal))))
         })
+        .with(Engine::Mysql, mysql)
+        .with(Engine::Mariadb, mariadb)
         .with(Engine::Sqlite, |project, ()| Ok(Arc::new(SqliteDumper::new(database(project)?))))
 }
 
 fn loaders(base_dir: &Path) -> LoaderRegistry {
+    let [mysql, mariadb] = [(); 2].map(|()| mysql_loader(base_dir.to_owned()));
     let base_dir = base_dir.to_owned();
     LoaderRegistry::new("database.type")
         .with(Engine::Postgres, move |project, target| {
@@ -152,7 +156,30 @@ fn loaders(base_dir: &Path) -> LoaderRegistry {
             let journal = journal_in(&runtime);
             Ok(Arc::new(PostgresLoader::new(target, runtime, Some(journal))))
         })
+        .with(Engine::Mysql, mysql)
+        .with(Engine::Mariadb, mariadb)
         .with(Engine::Sqlite, |_, target| Ok(Arc::new(SqliteLoader::new(target))))
+}
+
+fn mysql_dumper(
+    base_dir: PathBuf,
+) -> impl Fn(&Project, &()) -> Result<Arc<dyn DatabaseDumper>, Failure> {
+    move |project, ()| {
+        let runtime = base_dir.join(project.name.as_str());
+        let journal = journal_in(&runtime);
+        let dumper = MysqlDumper::new(database(project)?, runtime, Some(journal));
+        Ok(Arc::new(dumper.encrypted(project.encryption.is_some())))
+    }
+}
+
+fn mysql_loader(
+    base_dir: PathBuf,
+) -> impl Fn(&Project, &Database) -> Result<Arc<dyn DatabaseLoader>, Failure> {
+    move |project, target| {
+        let runtime = base_dir.join(project.name.as_str());
+        let journal = journal_in(&runtime);
+        Ok(Arc::new(MysqlLoader::new(target, runtime, Some(journal))))
+    }
 }
 
 fn database(project: &Project) -> Result<&Database, Failure> {

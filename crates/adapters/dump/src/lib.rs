@@ -7,6 +7,7 @@
 mod blocking;
 mod crc64;
 mod mongodb;
+mod mysql;
 mod percent;
 mod postgres;
 mod redis;
@@ -17,6 +18,7 @@ mod unpack;
 mod verify;
 
 pub use mongodb::MongodbDumper;
+pub use mysql::{MysqlDumper, MysqlLoader};
 pub use postgres::{PostgresDumper, PostgresLoader};
 pub use redis::RedisDumper;
 pub use sqlite::{SqliteDumper, SqliteLoader};

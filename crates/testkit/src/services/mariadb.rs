@@ -260,7 +260,7 @@ fn data_folder(user: Option<&User>) -> PathBuf {
     let version = Program::new(server_program("mariadbd")).args(["--version"]).run();
     let version: String =
         version.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let key = format!("mariadb-1-{}", version.trim_matches('-'));
+    let key = format!("mariadb-2-{}", version.trim_matches('-'));
     template::archive(&key, user, |data| {
         Program::new(find("mariadb-install-db", &[], PACKAGE))
             .args(["--no-defaults", "--skip-test-db", "--skip-name-resolve"])
@@ -277,12 +277,15 @@ fn data_folder(user: Option<&User>) -> PathBuf {
     })
 }
 
-/// The installation leaves `root` without a password, and one for each name of this machine.
+/// The installation leaves `root` without a password, and one for each name of this machine; without
+/// name resolution, `localhost` is the unix socket alone.
 fn give_root_a_password(data: &Path, user: Option<&User>) {
     let sql = format!(
         "delete from mysql.global_priv where user = 'root' and host <> 'localhost';\n\
          flush privileges;\n\
-         alter user 'root'@'localhost' identified by '{SUPERUSER_PASSWORD}';\n"
+         alter user 'root'@'localhost' identified by '{SUPERUSER_PASSWORD}';\n\
+         create user 'root'@'127.0.0.1' identified by '{SUPERUSER_PASSWORD}';\n\
+         grant all on *.* to 'root'@'127.0.0.1' with grant option;\n"
     );
     Program::new(server_program("mariadbd"))
         .args(["--no-defaults", "--bootstrap", "--skip-networking"])

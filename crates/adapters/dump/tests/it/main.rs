@@ -4,6 +4,8 @@
 
 mod contract;
 mod mongodb;
+mod mysql;
+mod mysql_refusals;
 mod postgres;
 mod postgres_loader;
 mod postgres_refusals;
