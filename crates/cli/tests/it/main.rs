@@ -22,6 +22,7 @@ mod outages;
 mod overlap;
 mod passthrough;
 mod restore;
+mod restore_into;
 mod restore_parts;
 mod runs;
 mod signals;
