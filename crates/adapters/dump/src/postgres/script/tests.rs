@@ -1,3 +1,5 @@
+//! Scripts with everything in them that could be taken for something else.
+
 use super::*;
 
 /// Everything that could be taken for something else.
