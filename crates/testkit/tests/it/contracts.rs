@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backupctl_application::ports::{Clock, LockHolder, TargetState};
+use backupctl_application::ports::{Clock, Heartbeat, LockHolder, TargetState};
 use backupctl_domain::project::Engine;
 use backupctl_domain::{ErrorCode, Failure};
 use backupctl_testkit::builders::project;
