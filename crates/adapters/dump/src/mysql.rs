@@ -16,6 +16,7 @@ mod server;
 mod stderr;
 mod tools;
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +33,6 @@ use backupctl_domain::project::Database;
 use backupctl_domain::{DumpInfo, ErrorCode, Failure, Stage};
 
 use crate::blocking;
-use crate::secret_file::SecretFile;
 use crate::stream::{Watch, Written, into_failure, pump};
 use crate::verify::read_back;
 use args::ExtraArgs;
@@ -41,7 +41,7 @@ use options::quoted;
 use scan::{Family, Scanned, Scanner};
 use server::{Client, Server};
 use stderr::Doing;
-use tools::{Tools, Version, name_of, numbers};
+use tools::{Tools, name_of, numbers};
 
 pub use loader::MysqlLoader;
 
@@ -59,7 +59,6 @@ pub struct MysqlDumper {
 /// What a dump begins with.
 struct Prepared {
     tools: Tools,
-    version: Version,
     extra: ExtraArgs,
     catalog: Catalog,
     /// Tables that the configuration leaves out whole.
@@ -70,7 +69,7 @@ struct Prepared {
 
 impl Prepared {
     fn client(&self) -> Client<'_> {
-        client(&self.tools, &self.version, &self.extra)
+        client(&self.tools, &self.extra)
     }
 
     fn tool_name(&self) -> String {
@@ -78,8 +77,8 @@ impl Prepared {
     }
 }
 
-fn client<'a>(tools: &'a Tools, version: &Version, extra: &'a ExtraArgs) -> Client<'a> {
-    Client { program: &tools.client, family: version.family, arguments: &extra.connection }
+fn client<'a>(tools: &'a Tools, extra: &'a ExtraArgs) -> Client<'a> {
+    Client { program: &tools.client, family: tools.version.family, arguments: &extra.connection }
 }
 
 impl MysqlDumper {
@@ -87,11 +86,15 @@ impl MysqlDumper {
     /// with the password; `journal` the file that notes running programs, for whoever cleans up after
     /// a crash.
     pub fn new(database: &Database, runtime_dir: PathBuf, journal: Option<PathBuf>) -> Self {
-        Self {
-            server: Server { database: database.clone(), journal },
-            runtime_dir,
-            encrypted: false,
-        }
+        let server = Server { database: database.clone(), journal, path: None };
+        Self { server, runtime_dir, encrypted: false }
+    }
+
+    /// Looks for the programs in these folders (as `PATH` holds them) instead of this process's `PATH`.
+    #[must_use]
+    pub fn search_path(mut self, path: impl Into<OsString>) -> Self {
+        self.server.path = Some(path.into());
+        self
     }
 
     /// Says whether the dump is going to be encrypted; of one with password hashes in it that is
@@ -106,10 +109,9 @@ impl MysqlDumper {
     async fn prepare(&self, ctx: &StageContext) -> Result<Prepared, Failure> {
         let options = &self.server.database.options;
         let extra = args::check(&options.extra_args)?;
-        let tools = Tools::find(self.server.database.engine)?;
-        let version = self.server.version(&tools.dump, ctx).await?;
-        self.check_abilities(&tools, &version, ctx).await?;
-        let catalog = Catalog::read(&self.server, &client(&tools, &version, &extra), ctx).await?;
+        let tools = Tools::find(&self.server, ctx).await?;
+        self.check_abilities(&tools, ctx).await?;
+        let catalog = Catalog::read(&self.server, &client(&tools, &extra), ctx).await?;
         self.server.check_cipher(&catalog.cipher)?;
         let default = (!self.server.is_all()).then_some(self.server.database.name.as_str());
         let named = |patterns: &[String]| {
@@ -118,16 +120,11 @@ impl MysqlDumper {
         let left_out = named(&options.exclude_tables);
         let without_rows = named(&options.exclude_table_data);
         rights::check(&catalog, &self.server, &extra, &left_out)?;
-        Ok(Prepared { tools, version, extra, catalog, left_out, without_rows })
+        Ok(Prepared { tools, extra, catalog, left_out, without_rows })
     }
 
     /// Refuses what the installed program cannot do.
-    async fn check_abilities(
-        &self,
-        tools: &Tools,
-        version: &Version,
-        ctx: &StageContext,
-    ) -> Result<(), Failure> {
+    async fn check_abilities(&self, tools: &Tools, ctx: &StageContext) -> Result<(), Failure> {
         let options = &self.server.database.options;
         let wanted = [
             (
@@ -155,7 +152,7 @@ impl MysqlDumper {
         let knows = |option| help.lines().any(|line| line.trim_start().starts_with(option));
         let unknown = wanted.into_iter().find(|w| w.0 && !knows(w.1));
         let Some((_, _, key, what, instead)) = unknown else { return Ok(()) };
-        let (tool, number) = (name_of(&tools.dump), &version.number);
+        let (tool, number) = (name_of(&tools.dump), &tools.version.number);
         Err(Failure::new(
             ErrorCode::InvalidConfig,
             format!("`database.options.{key}`: {tool} {number} cannot {what}"),
@@ -177,13 +174,13 @@ impl MysqlDumper {
             // They are of no table, and need a right over the whole server.
             "--no-tablespaces",
         ];
-        if prepared.version.family == Family::MySql {
+        if prepared.tools.version.family == Family::MySql {
             // Else the dump sets what the server it is loaded into may have already, and needs rights
             // over the whole server.
             arguments.push("--set-gtid-purged=OFF");
             let server_has_statistics =
                 !prepared.catalog.is_mariadb() && numbers(&prepared.catalog.version).0 >= 8;
-            if numbers(&prepared.version.number).0 >= 8 && !server_has_statistics {
+            if numbers(&prepared.tools.version.number).0 >= 8 && !server_has_statistics {
                 arguments.push("--column-statistics=0");
             }
         }
@@ -203,7 +200,7 @@ impl MysqlDumper {
 
     /// The option file for the dump program, with what it is to leave out: that may be thousands.
     fn options(&self, prepared: &Prepared) -> Result<String, Failure> {
-        let mut text = self.server.option_file(prepared.version.family)?;
+        let mut text = self.server.option_file(prepared.tools.version.family)?;
         text.push_str("[mysqldump]\n");
         for (option, tables) in
             [("ignore-table", &prepared.left_out), ("ignore-table-data", &prepared.without_rows)]
@@ -231,13 +228,10 @@ impl MysqlDumper {
         let target = file.target().to_owned();
         // Named as a partial file of this run, so that what a killed run leaves is cleared with those.
         let options = self.runtime_dir.join(request.name.with_ext("mycnf").partial());
-        let options = SecretFile::write(options, &self.options(prepared)?)?;
-        let tool = self
-            .server
-            .tool(&prepared.tools.dump)
-            .arg(format!("--defaults-file={}", options.path().display()))
-            .args(self.arguments(prepared))
-            .timeout(request.timeout);
+        let text = self.options(prepared)?;
+        let (tool, options) =
+            self.server.tool_with_options(&prepared.tools.dump, &text, options)?;
+        let tool = tool.args(self.arguments(prepared)).timeout(request.timeout);
         let (compression, max_bytes) = (request.compression, request.max_bytes);
         let mut watch = Watch::new(ctx);
         let mut scanner = Scanner::new(&self.server.database.name);
@@ -325,10 +319,9 @@ impl DatabaseDumper for MysqlDumper {
     async fn check_tool(&self) -> Result<ToolInfo, Failure> {
         args::check(&self.server.database.options.extra_args)?;
         let ctx = StageContext::new(Stage::Dump, Cancel::new(), Arc::default());
-        let tools = Tools::find(self.server.database.engine)?;
-        let version = self.server.version(&tools.dump, &ctx).await?;
-        self.check_abilities(&tools, &version, &ctx).await?;
-        Ok(ToolInfo { name: name_of(&tools.dump), version: version.number })
+        let tools = Tools::find(&self.server, &ctx).await?;
+        self.check_abilities(&tools, &ctx).await?;
+        Ok(ToolInfo { name: name_of(&tools.dump), version: tools.version.number })
     }
 
     async fn check_database(&self, ctx: &StageContext) -> Result<DumpPreview, Failure> {
@@ -384,7 +377,7 @@ impl DatabaseDumper for MysqlDumper {
             raw_bytes,
             checksum,
             engine: self.server.database.engine.as_str().to_owned(),
-            tool_version: format!("{} {}", prepared.tool_name(), prepared.version.number),
+            tool_version: format!("{} {}", prepared.tool_name(), prepared.tools.version.number),
         };
         Ok(DumpedFile { path, info, completeness, warnings })
     }

@@ -3,6 +3,7 @@
 //! Neither server takes back what a load has created, so the whole file is read first: a dump that is
 //! cut or does not decompress reaches no server.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,6 @@ use super::server::{ALL, Client, Server, identifier};
 use super::stderr::{self, Doing};
 use super::tools::{Version, find_client, name_of};
 use crate::blocking;
-use crate::secret_file::SecretFile;
 use crate::stream::{CHUNK, Decoder, Packing, Watch, read_failure};
 
 /// How many things of a filled database are named.
@@ -39,14 +39,15 @@ impl MysqlLoader {
     /// `runtime_dir` is a 0700 folder for the short life of an option file with the password;
     /// `journal` the file that notes running programs, for whoever cleans up after a crash.
     pub fn new(database: &Database, runtime_dir: PathBuf, journal: Option<PathBuf>) -> Self {
-        Self { server: Server { database: database.clone(), journal }, runtime_dir }
+        let server = Server { database: database.clone(), journal, path: None };
+        Self { server, runtime_dir }
     }
 
-    /// The client program and its version.
-    async fn client(&self, ctx: &StageContext) -> Result<(PathBuf, Version), Failure> {
-        let program = find_client(self.server.database.engine, None)?;
-        let version = self.server.version(&program, ctx).await?;
-        Ok((program, version))
+    /// Looks for the programs in these folders (as `PATH` holds them) instead of this process's `PATH`.
+    #[must_use]
+    pub fn search_path(mut self, path: impl Into<OsString>) -> Self {
+        self.server.path = Some(path.into());
+        self
     }
 
     /// What is there; `None` where there is no such database.
@@ -119,13 +120,10 @@ impl MysqlLoader {
         let stem = dump.file_name().unwrap_or_default().to_string_lossy();
         let stem = stem.split('.').next().unwrap_or_default();
         let options = self.runtime_dir.join(format!(".{stem}.mycnf.partial"));
-        let options = SecretFile::write(options, &self.server.option_file(version.family)?)?;
-        let mut tool = self
-            .server
-            .tool(program)
-            .arg(format!("--defaults-file={}", options.path().display()))
-            // The dump is data: no command of the client is obeyed in it but DELIMITER.
-            .args(["--batch", "--binary-mode"]);
+        let text = self.server.option_file(version.family)?;
+        let (tool, options) = self.server.tool_with_options(program, &text, options)?;
+        // The dump is data: no command of the client is obeyed in it but DELIMITER.
+        let mut tool = tool.args(["--batch", "--binary-mode"]);
         if !self.server.is_all() {
             tool = tool.arg(format!("--database={}", self.server.database.name));
         }
@@ -153,12 +151,12 @@ impl MysqlLoader {
 impl DatabaseLoader for MysqlLoader {
     async fn check_tool(&self) -> Result<ToolInfo, Failure> {
         let ctx = StageContext::new(Stage::Sync, Cancel::new(), Arc::default());
-        let (program, version) = self.client(&ctx).await?;
+        let (program, version) = find_client(&self.server, &ctx).await?;
         Ok(ToolInfo { name: name_of(&program), version: version.number })
     }
 
     async fn state(&self, ctx: &StageContext) -> Result<TargetState, Failure> {
-        let (program, version) = self.client(ctx).await?;
+        let (program, version) = find_client(&self.server, ctx).await?;
         let catalog = self.catalog(&program, version.family, ctx).await?;
         Ok(catalog.map_or(TargetState::Missing, |catalog| state_of(&catalog)))
     }
@@ -167,7 +165,7 @@ impl DatabaseLoader for MysqlLoader {
         if self.server.is_all() {
             return Ok(());
         }
-        let (program, version) = self.client(ctx).await?;
+        let (program, version) = find_client(&self.server, ctx).await?;
         let client = Client { program: &program, family: version.family, arguments: &[] };
         let name = identifier(&self.server.database.name);
         let sql = format!("create database {name} character set utf8mb4");
@@ -180,7 +178,7 @@ impl DatabaseLoader for MysqlLoader {
         replace: bool,
         ctx: &StageContext,
     ) -> Result<LoadReport, Failure> {
-        let (program, version) = self.client(ctx).await?;
+        let (program, version) = find_client(&self.server, ctx).await?;
         let before = self.catalog(&program, version.family, ctx).await?;
         let before = before.ok_or_else(|| self.missing())?;
         if let (TargetState::Filled { objects }, false) = (state_of(&before), replace) {

@@ -12,13 +12,18 @@ use super::scan::Family;
 /// The socket's usual names in a folder.
 const SOCKETS: &[&str] = &["mysqld.sock", "mysql.sock", "mariadb.sock"];
 
-/// The unix socket, where the host is one or the folder of one.
+/// The unix socket, where the host is one or the folder of one. Into a container we do not see: what
+/// is not called a socket there is a folder.
 pub(crate) fn socket(database: &Database) -> Option<PathBuf> {
     let path = Path::new(&database.host);
     if !path.is_absolute() {
         return None;
     }
-    if !path.is_dir() {
+    let is_folder = match database.container {
+        Some(_) => path.extension().is_none(),
+        None => path.is_dir(),
+    };
+    if !is_folder {
         return Some(path.to_owned());
     }
     let there = SOCKETS.iter().map(|name| path.join(name)).find(|file| file.exists());

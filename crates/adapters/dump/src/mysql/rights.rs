@@ -144,7 +144,8 @@ mod tests {
     use super::*;
 
     fn server(name: &str) -> Server {
-        Server { database: builders::database(Engine::Mariadb, name), journal: None }
+        let database = builders::database(Engine::Mariadb, name);
+        Server { database, journal: None, path: None }
     }
 
     fn catalog(version: &str, grants: &[&str], rows: &[&[&str]]) -> Catalog {

@@ -3,6 +3,7 @@
 //! They go through the client program: what it can reach and be let in by, the dump program can too,
 //! since both read the same option file. The client gets that file by its stdin.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::options::{demands_tls, option_file, socket};
 use super::scan::Family;
 use super::stderr::{self, Doing};
 use super::tools::Version;
+use crate::secret_file::SecretFile;
 
 /// The name that stands for every database of the server.
 pub(crate) const ALL: &str = "all";
@@ -36,11 +38,18 @@ const CLIENT_ENV: &[&str] = &[
     "MYSQL_UNIX_PORT",
 ];
 
+/// Gives a program in a container its option file, which this machine's folders cannot: as a
+/// here-document, for its stdin may be a dump.
+const WITH_OPTIONS: &str =
+    "exec \"$0\" --defaults-file=/dev/fd/3 \"$@\" 3<<END\n$BACKUPCTL_OPTION_FILE\nEND\n";
+
 /// A database server as configured.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) database: Database,
     pub(crate) journal: Option<PathBuf>,
+    /// Searched for programs instead of this process's PATH.
+    pub(crate) path: Option<OsString>,
 }
 
 /// A client program with what it is always given.
@@ -81,6 +90,7 @@ impl Server {
     pub(crate) fn tool(&self, program: &Path) -> Tool {
         // MySQL's programs read a login file whatever file they are told to read; this one is not there.
         let mut tool = Tool::new(program)
+            .in_container(self.database.container.as_deref())
             .env("LC_ALL", "C")
             .env("MYSQL_TEST_LOGIN_FILE", "/nonexistent/login.cnf");
         for name in CLIENT_ENV {
@@ -89,10 +99,30 @@ impl Server {
         if self.database.password.is_some() {
             tool = tool.env_remove("MYSQL_PWD");
         }
+        if let Some(path) = &self.path {
+            tool = tool.env("PATH", path);
+        }
         match &self.journal {
             Some(journal) => tool.journal(journal),
             None => tool,
         }
+    }
+
+    /// A program with that option file, whose stdin is left free; on this machine the file is at `path`
+    /// while the guard lives.
+    pub(crate) fn tool_with_options(
+        &self,
+        program: &Path,
+        options: &str,
+        path: PathBuf,
+    ) -> Result<(Tool, Option<SecretFile>), Failure> {
+        if self.database.container.is_some() {
+            let tool = self.tool(Path::new("sh")).env("BACKUPCTL_OPTION_FILE", options);
+            return Ok((tool.args(["-c", WITH_OPTIONS]).arg(program), None));
+        }
+        let file = SecretFile::write(path, options)?;
+        let tool = self.tool(program);
+        Ok((tool.arg(format!("--defaults-file={}", file.path().display())), Some(file)))
     }
 
     /// A program's family and version.

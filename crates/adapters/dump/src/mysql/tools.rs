@@ -4,47 +4,84 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use backupctl_adapter_process::{ProcessError, find_program};
+use backupctl_application::context::StageContext;
 use backupctl_domain::project::Engine;
 use backupctl_domain::{ErrorCode, Failure};
 
 use super::scan::Family;
+use super::server::Server;
+
+/// The dump programs of both families, MariaDB's first.
+const DUMPS: [&str; 2] = ["mariadb-dump", "mysqldump"];
+/// Their clients.
+const CLIENTS: [&str; 2] = ["mariadb", "mysql"];
 
 /// The dump program and the client beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tools {
     /// `mariadb-dump` or `mysqldump`.
     pub(crate) dump: PathBuf,
+    /// Its version.
+    pub(crate) version: Version,
     /// `mariadb` or `mysql`.
     pub(crate) client: PathBuf,
 }
 
 impl Tools {
-    /// Looks for them; `TOOL_MISSING` where PATH leads to none.
-    pub(crate) fn find(engine: Engine) -> Result<Self, Failure> {
-        let dump = first_of(engine, ["mariadb-dump", "mysqldump"], None)?;
-        Ok(Self { client: find_client(engine, dump.parent())?, dump })
+    /// Looks for them; `TOOL_MISSING` where there are none.
+    pub(crate) async fn find(server: &Server, ctx: &StageContext) -> Result<Self, Failure> {
+        let (dump, version) = first_of(server, DUMPS, None, ctx).await?;
+        // The client of its own folder is of its own family and version.
+        let (client, _) = first_of(server, CLIENTS, dump.parent(), ctx).await?;
+        Ok(Self { dump, version, client })
     }
 }
 
-/// The client, from that folder if it is there: it is then the dump program's own.
-pub(crate) fn find_client(engine: Engine, folder: Option<&Path>) -> Result<PathBuf, Failure> {
-    first_of(engine, ["mariadb", "mysql"], folder)
+/// The client and its version.
+pub(crate) async fn find_client(
+    server: &Server,
+    ctx: &StageContext,
+) -> Result<(PathBuf, Version), Failure> {
+    first_of(server, CLIENTS, None, ctx).await
 }
 
 /// The engine's own program, or the other family's, which speaks the same protocol.
-fn first_of(
-    engine: Engine,
+async fn first_of(
+    server: &Server,
     [mariadb, mysql]: [&str; 2],
     folder: Option<&Path>,
-) -> Result<PathBuf, Failure> {
-    let names = if engine == Engine::Mysql { [mysql, mariadb] } else { [mariadb, mysql] };
+    ctx: &StageContext,
+) -> Result<(PathBuf, Version), Failure> {
+    let own_is_mysql = server.database.engine == Engine::Mysql;
+    let names = if own_is_mysql { [mysql, mariadb] } else { [mariadb, mysql] };
+    if server.database.container.is_some() {
+        return first_inside(server, names, ctx).await;
+    }
     let mut beside = folder.into_iter().flat_map(|dir| names.map(|name| dir.join(name)));
     let found = beside.find_map(find_program).or_else(|| names.iter().find_map(find_program));
     let found = found.ok_or_else(|| {
         let program = names[0].to_owned();
         ProcessError::Missing { program }.into_failure(ErrorCode::ToolMissing)
     })?;
-    Ok(by_own_name(found))
+    let program = by_own_name(found);
+    let version = server.version(&program, ctx).await?;
+    Ok((program, version))
+}
+
+/// The same in the container, which only trying tells.
+async fn first_inside(
+    server: &Server,
+    [own, other]: [&str; 2],
+    ctx: &StageContext,
+) -> Result<(PathBuf, Version), Failure> {
+    let missing = match server.version(Path::new(own), ctx).await {
+        Err(failure) if failure.code == ErrorCode::ToolMissing => failure,
+        result => return Ok((own.into(), result?)),
+    };
+    match server.version(Path::new(other), ctx).await {
+        Err(failure) if failure.code == ErrorCode::ToolMissing => Err(missing),
+        result => Ok((other.into(), result?)),
+    }
 }
 
 /// MariaDB keeps its old names as links, and grumbles when it is called by them.

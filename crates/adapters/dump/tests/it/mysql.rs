@@ -10,7 +10,7 @@ use backupctl_application::ports::{DatabaseDumper, DatabaseLoader, TargetState};
 use backupctl_domain::manifest::Completeness;
 use backupctl_domain::project::{Database, Engine};
 use backupctl_domain::{ErrorCode, Secret};
-use backupctl_testkit::services::MariaDb;
+use backupctl_testkit::services::{DockerClient, MariaDb};
 use backupctl_testkit::{WorkDir, builders, contracts};
 
 use super::*;
@@ -374,6 +374,53 @@ async fn tls_is_spoken_as_configured() {
     let failure = dumper.dump(&request(&dumps, None), &context()).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::DbConnectionRefused, "{failure}");
     assert!(failure.message.contains("offers no TLS"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_container_the_programs_run_there_and_are_told_the_password_by_no_argument() {
+    let server = MariaDb::start();
+    server.create_database("shop");
+    server.sql_in("shop", SCHEMA);
+    let password = r#"a$HOME `b` "c" \\ 'd' END"#;
+    server.create_user("odd", password, &["all on *.*"]);
+    let docker = DockerClient::new();
+    let work = WorkDir::new();
+    let (dumps, run) = folders(&work);
+    let mut database = database(&server, "shop");
+    database.user = Some("odd".to_owned());
+    database.password = Some(Secret::value(password));
+    database.container = Some("db".to_owned());
+    database.options.exclude_tables = list(&["unwanted"]);
+    server.sql_in("shop", "create table unwanted (a int)");
+    let dumper = MysqlDumper::new(&database, run.clone(), None).search_path(docker.path());
+    assert_eq!(dumper.check_tool().await.unwrap().name, "mariadb-dump");
+    let dumped = dumper.dump(&request(&dumps, ZSTD), &context()).await.unwrap();
+    assert_eq!(dumped.completeness, Completeness::Complete);
+    server.sql_in("shop", "drop table unwanted");
+    database.name = "restored".to_owned();
+    let loader = MysqlLoader::new(&database, run.clone(), None).search_path(docker.path());
+    assert_eq!(loader.state(&context()).await.unwrap(), TargetState::Missing);
+    loader.create(&context()).await.unwrap();
+    loader.load(&dumped.path, false, &context()).await.unwrap();
+    assert_eq!(inventory(&server, "restored"), inventory(&server, "shop"));
+    assert_eq!(names(&run), Vec::<String>::new());
+
+    // An image that has the other family's name alone, one that has neither, and no container.
+    let only = |name: &str| {
+        std::os::unix::fs::symlink("/usr/bin/mariadb-dump", work.dir(name).join(name)).unwrap();
+        docker.set_inside(&work.join(name).to_string_lossy());
+    };
+    only("mysqldump");
+    let failure = dumper.check_tool().await.unwrap_err();
+    assert!(failure.message.contains("mariadb is not in container db"), "{failure}");
+    only("nothing");
+    let failure = dumper.check_tool().await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::ToolMissing);
+    assert!(failure.message.contains("mariadb-dump is not in container db"), "{failure}");
+    database.container = Some("gone".to_owned());
+    let gone = MysqlDumper::new(&database, run, None).search_path(docker.path());
+    let failure = gone.dump(&request(&dumps, GZIP), &context()).await.unwrap_err();
+    assert!(failure.message.contains("no container gone"), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
