@@ -74,7 +74,7 @@ async fn a_lock_that_names_another_process_signals_nobody() {
 fn holder(lock: &Path, deaf: bool) -> Child {
     let trap = if deaf { "trap '' TERM; " } else { "" };
     let script = format!(
-        "exec 9>\"$1\"; flock 9; printf 'pid=%s\\nstarted=x\\n' $$ >&9; echo ready; {trap}exec sleep 1000"
+        "exec 9>\"$1\"; flock 9; printf 'pid=%s\\nstarted=x\\n' $$ >&9; {trap}echo ready; exec sleep 1000"
     );
     let mut child = Command::new("sh")
         .args(["-c", &script, "sh"])
