@@ -13,7 +13,7 @@ use super::server::{Client, Server};
 use super::tools::numbers;
 
 /// Databases of the server itself, which no user fills.
-const SYSTEM: &str = "'mysql', 'sys', 'information_schema', 'performance_schema'";
+pub(crate) const SYSTEM: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
 
 /// Tables by database and name.
 pub(crate) type Tables = BTreeSet<(String, String)>;
@@ -183,8 +183,9 @@ fn is_of(name: &str, database: &str) -> bool {
 }
 
 fn questions(all: bool) -> String {
+    let system = SYSTEM.map(|name| format!("'{name}'")).join(", ");
     let of = |column: &str| {
-        if all { format!("{column} not in ({SYSTEM})") } else { format!("{column} = database()") }
+        if all { format!("{column} not in ({system})") } else { format!("{column} = database()") }
     };
     let from = |columns: &str, table: &str, scope: &str| {
         format!("select {columns} from information_schema.{table} where {}", of(scope))

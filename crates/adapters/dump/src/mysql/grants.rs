@@ -13,6 +13,8 @@ pub(crate) struct Grants {
 struct Grant {
     privileges: Vec<String>,
     scope: Scope,
+    /// The user, or a role of it, whose rights add to the user's own.
+    to: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,16 +40,41 @@ impl Grants {
         self.granted.iter().any(|g| g.scope == Scope::Everything && g.has(privilege))
     }
 
-    /// Whether it is held on a whole database.
+    /// Whether it is held on a whole database. Of the grants on databases that fit, the server looks at
+    /// the most specific alone: what a wider one gives beside it does not count.
     pub(crate) fn on_database(&self, privilege: &str, database: &str) -> bool {
-        let of = |g: &Grant| match &g.scope {
-            Scope::Databases(pattern) => matches(pattern, database),
-            Scope::Everything | Scope::Table(..) => false,
-        };
-        if self.granted.iter().any(|g| of(g) && g.has(privilege)) {
+        let revoked = self.revoked_databases(privilege).any(|name| name == database);
+        if self.everywhere(privilege) && !revoked {
             return true;
         }
-        self.everywhere(privilege) && !self.revoked.iter().any(|g| of(g) && g.has(privilege))
+        let fitting = || {
+            let fits = |g: &&Grant| matches!(&g.scope, Scope::Databases(p) if matches(p, database));
+            self.granted.iter().filter(fits)
+        };
+        fitting().map(|g| &g.to).any(|to| {
+            let of = || fitting().filter(|g| g.to == *to);
+            // A name without wildcards comes first. How patterns are ordered differs between versions:
+            // each must have it.
+            if of().any(Grant::is_of_one_database) {
+                of().any(|g| g.is_of_one_database() && g.has(privilege))
+            } else {
+                of().all(|g| {
+                    g.has(privilege) || of().any(|o| o.scope == g.scope && o.has(privilege))
+                })
+            }
+        })
+    }
+
+    /// The databases on which it is taken back from what is granted on everything.
+    pub(crate) fn revoked_databases<'a>(
+        &'a self,
+        privilege: &'a str,
+    ) -> impl Iterator<Item = String> + 'a {
+        // A server with partial revokes knows no wildcards in them.
+        self.revoked.iter().filter(|g| g.has(privilege)).filter_map(|g| match &g.scope {
+            Scope::Databases(name) => Some(name.replace('\\', "")),
+            Scope::Everything | Scope::Table(..) => None,
+        })
     }
 
     /// Whether it is held on a table.
@@ -59,6 +86,10 @@ impl Grants {
 }
 
 impl Grant {
+    fn is_of_one_database(&self) -> bool {
+        matches!(&self.scope, Scope::Databases(pattern) if !has_wildcards(pattern))
+    }
+
     fn has(&self, privilege: &str) -> bool {
         // What `ALL` does not bring (GRANT OPTION, PROXY) is nothing that we ask for.
         self.privileges.iter().any(|p| p == privilege || p == "ALL PRIVILEGES" || p == "ALL")
@@ -88,7 +119,11 @@ fn parse(text: &str) -> Option<Grant> {
         if quote.is_none() && !in_columns && word.ends_with(" ON ") {
             word.truncate(word.len() - " ON ".len());
             privileges.extend(finished(&mut word));
-            return Some(Grant { privileges, scope: scope(&text[at + 1..])? });
+            let (scope, rest) = scope(&text[at + 1..])?;
+            let to = rest.find(" TO ").map_or("", |at| &rest[at + " TO ".len()..]);
+            let to = to.split(" WITH ").next().unwrap_or(to);
+            let to = to.split(" IDENTIFIED ").next().unwrap_or(to).trim().to_owned();
+            return Some(Grant { privileges, scope, to });
         }
     }
     None
@@ -99,18 +134,19 @@ fn finished(word: &mut String) -> Option<String> {
     (!privilege.is_empty()).then_some(privilege)
 }
 
-fn scope(text: &str) -> Option<Scope> {
+/// What a right is on, and what is behind it.
+fn scope(text: &str) -> Option<(Scope, &str)> {
     let text = text.strip_prefix("TABLE ").unwrap_or(text);
-    if text.starts_with("*.*") {
-        return Some(Scope::Everything);
+    if let Some(rest) = text.strip_prefix("*.*") {
+        return Some((Scope::Everything, rest));
     }
     let (database, rest) = name(text)?;
     let rest = rest.strip_prefix('.')?;
-    if rest.starts_with('*') {
-        return Some(Scope::Databases(database));
+    if let Some(rest) = rest.strip_prefix('*') {
+        return Some((Scope::Databases(database), rest));
     }
-    let (table, _) = name(rest)?;
-    Some(Scope::Table(database, table))
+    let (table, rest) = name(rest)?;
+    Some((Scope::Table(database, table), rest))
 }
 
 /// A name in backquotes (double quotes in ANSI mode), and what is behind it.
@@ -125,6 +161,18 @@ fn name(text: &str) -> Option<(String, &str)> {
         out.push(c);
     }
     None
+}
+
+fn has_wildcards(pattern: &str) -> bool {
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            '_' | '%' => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Whether a name is one of a pattern's.
@@ -197,5 +245,33 @@ mod tests {
         ]);
         assert!(of.everywhere("SHOW_ROUTINE") && of.on_database("SELECT", "shop"));
         assert!(!of.on_database("SELECT", "secret") && of.on_database("EVENT", "secret"));
+    }
+
+    #[test]
+    fn the_most_specific_grant_on_a_database_counts_alone() {
+        let of = grants(&[
+            r"GRANT SELECT, TRIGGER ON `app\_%`.* TO `u`@`%`",
+            r"GRANT SELECT, EVENT ON `app\_shop`.* TO `u`@`%`",
+        ]);
+        assert!(!of.on_database("TRIGGER", "app_shop") && of.on_database("TRIGGER", "app_crm"));
+        assert!(of.on_database("EVENT", "app_shop") && of.on_database("SELECT", "app_shop"));
+        // Which of two patterns comes first is not ours to guess.
+        let of = grants(&[
+            r"GRANT SELECT, TRIGGER ON `app\_%`.* TO `u`@`%`",
+            "GRANT SELECT, EVENT ON `app_shop`.* TO `u`@`%`",
+        ]);
+        assert!(of.on_database("SELECT", "app_shop") && !of.on_database("TRIGGER", "app_shop"));
+        assert!(!of.on_database("EVENT", "app_shop"));
+        // What is held on everything or by a role of the user's comes on top.
+        let of = grants(&[
+            "GRANT EVENT ON *.* TO `u`@`%` IDENTIFIED BY PASSWORD '*7B'",
+            "GRANT SELECT ON `shop`.* TO `u`@`%` WITH GRANT OPTION",
+            "GRANT EXECUTE ON `shop`.* TO `u`@`%`",
+            "GRANT `reader` TO `u`@`%`",
+            "GRANT TRIGGER ON `sh%`.* TO `reader`",
+        ]);
+        for right in ["EVENT", "SELECT", "EXECUTE", "TRIGGER"] {
+            assert!(of.on_database(right, "shop"), "{right}");
+        }
     }
 }

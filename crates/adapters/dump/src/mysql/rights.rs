@@ -6,7 +6,7 @@ use backupctl_domain::manifest::listed;
 use backupctl_domain::{ErrorCode, Failure};
 
 use super::args::ExtraArgs;
-use super::catalog::{Catalog, Tables};
+use super::catalog::{Catalog, SYSTEM, Tables};
 use super::server::{Server, identifier};
 
 /// A right that the user lacks, and what is hidden without it.
@@ -50,6 +50,16 @@ fn lacking(
     if server.is_all() && !grants.everywhere("SELECT") && !grants.everywhere("SHOW DATABASES") {
         return vec![Lacking { hidden: "databases", right: "SELECT", on: "*.*".to_owned() }];
     }
+    let not_wanted = |d: &String| extra.ignored_databases.contains(d) || SYSTEM.contains(&&**d);
+    // A server that hides a database from the user does not list it.
+    let unseen = grants.revoked_databases("SELECT").filter(|d| {
+        server.is_all() && grants.everywhere("SELECT") && !catalog.databases.contains(d)
+    });
+    lacking.extend(unseen.filter(|d| !not_wanted(d)).map(|database| Lacking {
+        hidden: "tables",
+        right: "SELECT",
+        on: format!("{}.*", identifier(&database)),
+    }));
     let mut routines = true;
     for database in catalog.databases.iter().filter(|d| !extra.ignored_databases.contains(d)) {
         let on = format!("{}.*", identifier(database));
@@ -111,10 +121,19 @@ fn remedy(catalog: &Catalog, server: &Server, lacking: &[Lacking]) -> String {
     let on = if server.is_all() {
         "*.*".to_owned()
     } else {
-        format!("{}.*", identifier(&server.database.name))
+        // Of that database alone, which so comes before patterns that fit it too.
+        let pattern = server.database.name.replace('_', r"\_").replace('%', r"\%");
+        format!("{}.*", identifier(&pattern))
     };
     let mut remedy =
         format!("`GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON {on} TO {user}`");
+    for database in catalog.grants.revoked_databases("SELECT").filter(|_| server.is_all()) {
+        // A right on everything that is granted again does not take a revoke back.
+        let on = format!("{}.*", identifier(&database));
+        if lacking.iter().any(|l| l.on == on) {
+            let _ = write!(remedy, " and `GRANT SELECT ON {on} TO {user}`");
+        }
+    }
     let lacks = |hidden| lacking.iter().any(|l| l.hidden == hidden);
     if lacks("routines") {
         let (right, on) = routine_right(catalog);
@@ -218,5 +237,30 @@ mod tests {
             "GRANT SELECT ON `mysql`.* TO `lim`@`%`",
         ];
         assert_eq!(lacking_of(&catalog("10.5.2-MariaDB", &seeing, SHOP), "all", &[]), [""; 0]);
+    }
+
+    #[test]
+    fn databases_whose_rights_are_taken_back_are_named() {
+        let grants = [
+            "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* TO `lim`@`%`",
+            "GRANT SHOW_ROUTINE ON *.* TO `lim`@`%`",
+            "REVOKE SELECT ON `secret`.* FROM `lim`@`%`",
+            "REVOKE SELECT ON `sys`.* FROM `lim`@`%`",
+        ];
+        let of = catalog("8.0.36", &grants, SHOP);
+        assert_eq!(lacking_of(&of, "all", &[]), ["SELECT `secret`.*"]);
+        assert_eq!(lacking_of(&of, "all", &["--ignore-database=secret"]), [""; 0]);
+        assert_eq!(lacking_of(&of, "shop", &[]), [""; 0]);
+        let none = Tables::new();
+        let failure = check(&of, &server("all"), &ExtraArgs::default(), &none).unwrap_err();
+        assert!(failure.message.contains("tables (SELECT on `secret`.*)"), "{failure}");
+        assert!(
+            failure.remedy.contains("`GRANT SELECT ON `secret`.* TO 'lim'@'%'`"),
+            "{failure:?}"
+        );
+        // Listed or not, it is named once.
+        let seen: &[&[&str]] = &[&["database", "secret"]];
+        let of = catalog("8.0.36", &grants, &[SHOP, seen].concat());
+        assert_eq!(lacking_of(&of, "all", &[]), ["SELECT `secret`.*"]);
     }
 }

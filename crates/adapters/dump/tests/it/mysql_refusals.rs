@@ -137,6 +137,19 @@ async fn what_the_user_may_not_see_makes_a_dump_incomplete() {
     // Rights without which nothing is hidden are not asked for.
     let enough = ["select, event, execute on plain.*", "trigger on plain.t"];
     as_user(&server, &work, "plain", &enough, &[]).await.unwrap();
+    // Of several grants that fit a database the server takes the most specific.
+    server.create_database("app_shop");
+    server.sql_in(
+        "app_shop",
+        "create table t (a int); create trigger tr before insert on t for each row set @x = 1",
+    );
+    let wide = r"select, show view, trigger, event, lock tables on `app\_%`.*";
+    let narrow = r"select, show view, event, lock tables on `app\_shop`.*";
+    incomplete("app_shop", &[wide, narrow, proc], &["triggers (TRIGGER on `app_shop`.*)"]).await;
+    as_user(&server, &work, "app_shop", &[wide, proc], &[]).await.unwrap();
+    let narrow = r"select, show view, trigger, event, lock tables on `app\_shop`.*";
+    let wide = r"select on `app\_%`.*";
+    as_user(&server, &work, "app_shop", &[wide, narrow, proc], &[]).await.unwrap();
     // What the tool itself refuses.
     let no_views = ["select, trigger, event on shop.*", proc];
     let failure = as_user(&server, &work, "shop", &no_views, &[]).await.unwrap_err();
