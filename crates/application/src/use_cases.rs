@@ -28,7 +28,7 @@ pub use dry_run::DryRun;
 pub use each::{EachOutcome, each_project};
 pub use forget::{Forget, Forgotten};
 pub use health::{Health, HealthCheck, HealthReport, NoAudit};
-pub use prune::{PruneOutcome, prune};
+pub use prune::{PruneOutcome, kept_text, prune};
 pub use recover::{RecoverReport, RecoverStartup};
 pub use restore::{Only, Restore, RestoreOptions, RestoreOutcome};
 pub use restore_into::{IntoOptions, IntoOutcome, RestoreInto};

@@ -70,6 +70,10 @@ pub const fn loads(engine: Engine, dumped: Engine) -> bool {
 pub fn shown(database: &Database) -> String {
     match &database.path {
         Some(path) => path.display().to_string(),
+        // The socket's name, for those that put the port into it.
+        None if database.host.starts_with('/') && database.engine != Engine::Postgres => {
+            format!("{} at {}", database.name, database.host)
+        }
         None if database.host.starts_with('/') => {
             format!("{} at {} (port {})", database.name, database.host, database.port)
         }

@@ -288,6 +288,12 @@ pub struct BackupRun {
 }
 
 impl BackupRun {
+    /// Whether all that it made is proven to be in the repository, whatever came behind that.
+    pub fn is_stored(&self) -> bool {
+        let synced = |s: &StageRecord| s.stage == Stage::Sync && s.outcome == StageOutcome::Ok;
+        self.status == RunStatus::Success || self.stages.iter().any(synced)
+    }
+
     /// A run that begins now.
     pub fn start(
         run_id: RunId,

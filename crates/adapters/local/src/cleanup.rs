@@ -39,21 +39,31 @@ impl ProjectFiles {
 
 #[async_trait]
 impl LocalCleanup for ProjectFiles {
+    async fn expired(
+        &self,
+        project: &ProjectName,
+        local_days: u32,
+        now: DateTime,
+    ) -> Result<Vec<DumpName>, Failure> {
+        let (dir, project) = (self.dir(project), project.clone());
+        blocking(move || expired(&dir, &project, local_days, now)).await
+    }
+
     async fn cleanup(
         &self,
         project: &ProjectName,
         local_days: u32,
         now: DateTime,
+        stored: &[String],
     ) -> Result<CleanupReport, Failure> {
-        let (dir, project) = (self.dir(project), project.clone());
+        let (dir, project, stored) = (self.dir(project), project.clone(), stored.to_vec());
         blocking(move || {
-            let names = file_names(&dir)?;
-            let dumps: Vec<DumpName> =
-                names.iter().filter_map(|name| DumpName::parse(&project, name)).collect();
-            // The plain and the encrypted file of a run have one time, so that both count as the
-            // newest if either does.
-            let expired = expired_dumps(&dumps, now, local_days);
-            remove(&dir, expired.iter().map(DumpName::to_string))
+            let expired = expired(&dir, &project, local_days, now)?;
+            let (go, stay): (Vec<DumpName>, Vec<DumpName>) =
+                expired.into_iter().partition(|dump| stored.contains(&dump.run));
+            let mut report = remove(&dir, go.iter().map(DumpName::to_string))?;
+            report.kept = stay.iter().map(|dump| dir.join(dump.to_string())).collect();
+            Ok(report)
         })
         .await
     }
@@ -97,6 +107,20 @@ impl LocalCleanup for ProjectFiles {
         let dir = self.dir(project);
         blocking(move || scratch::remove_left(&dir)).await
     }
+}
+
+fn expired(
+    dir: &Path,
+    project: &ProjectName,
+    local_days: u32,
+    now: DateTime,
+) -> Result<Vec<DumpName>, Failure> {
+    let names = file_names(dir)?;
+    let dumps: Vec<DumpName> =
+        names.iter().filter_map(|name| DumpName::parse(project, name)).collect();
+    // The plain and the encrypted file of a run have one time, so that both count as the newest if
+    // either does.
+    Ok(expired_dumps(&dumps, now, local_days))
 }
 
 /// Whether the encrypted form of a plain dump stands beside it: the process died after putting that

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use backupctl_domain::{Failure, ProjectName, RunId};
+use backupctl_domain::{DumpName, Failure, ProjectName, RunId};
 use jiff::civil::DateTime;
 
 use crate::context::StageContext;
@@ -15,18 +15,31 @@ pub struct CleanupReport {
     pub removed: Vec<PathBuf>,
     /// The bytes freed.
     pub freed_bytes: u64,
+    /// Dumps that are old enough to go and stay, since nothing proves that they are stored.
+    pub kept: Vec<PathBuf>,
+    /// Why that is not known of them, where the records could not be asked.
+    pub unknown: Option<String>,
 }
 
 /// Removes what backupctl itself has written to a project's folder, and nothing else.
 #[async_trait]
 pub trait LocalCleanup: Send + Sync {
-    /// Removes finished dumps older than `local_days` at `now` (in the time zone of their names),
-    /// never the newest.
+    /// The finished dumps older than `local_days` at `now` (in the time zone of their names), but for
+    /// the newest. Removes nothing.
+    async fn expired(
+        &self,
+        project: &ProjectName,
+        local_days: u32,
+        now: DateTime,
+    ) -> Result<Vec<DumpName>, Failure>;
+    /// Removes those of them whose run, by its first 8 characters, is in `stored`; the others are told
+    /// as kept.
     async fn cleanup(
         &self,
         project: &ProjectName,
         local_days: u32,
         now: DateTime,
+        stored: &[String],
     ) -> Result<CleanupReport, Failure>;
     /// Removes the partial files of these runs. Called only while the project's lock is free or ours.
     async fn remove_partials(

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use backupctl_domain::manifest::listed;
 use backupctl_domain::retention::KeepPolicy;
-use backupctl_domain::{Failure, Project, Stage, plan};
+use backupctl_domain::{BackupRun, Failure, Project, Stage, plan};
 
 use super::exclusive::{exclusive, freed_stale_lock};
 use crate::World;
 use crate::context::{Cancel, StageContext};
-use crate::ports::{CleanupReport, PruneReport, RemoteStorage};
+use crate::ports::{CleanupReport, PruneReport, RemoteStorage, RunQuery};
 
 /// What retention has removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,12 +55,50 @@ pub(super) async fn thin_out(
     }
 }
 
-/// The local part.
+/// The local part. An old dump goes only where its run's record says that it is stored: one of a run
+/// that failed at Sync is a copy that exists nowhere else.
 pub(super) async fn remove_old_dumps(
     world: &World,
     project: &Project,
 ) -> Result<CleanupReport, Failure> {
-    let now = world.clock.now().to_zoned(world.settings.timezone.clone());
-    let days = project.retention.local_days;
-    world.cleanup.cleanup(&project.name, days, now.datetime()).await
+    let now = world.clock.now().to_zoned(world.settings.timezone.clone()).datetime();
+    let (name, days) = (&project.name, project.retention.local_days);
+    let mut runs: Vec<String> =
+        world.cleanup.expired(name, days, now).await?.into_iter().map(|dump| dump.run).collect();
+    runs.sort();
+    runs.dedup();
+    let mut stored = Vec::new();
+    let mut unknown = None;
+    for run in runs {
+        let query = RunQuery {
+            project: Some(name.clone()),
+            id_prefix: Some(run.clone()),
+            ..RunQuery::default()
+        };
+        match world.audit.find_runs(&query).await {
+            Ok(records) if records.iter().any(BackupRun::is_stored) => stored.push(run),
+            Ok(_) => {}
+            // The others would wait for the same.
+            Err(failure) => {
+                unknown = Some(failure.message);
+                break;
+            }
+        }
+    }
+    let mut report = world.cleanup.cleanup(name, days, now, &stored).await?;
+    if !report.kept.is_empty() {
+        report.unknown = unknown;
+    }
+    Ok(report)
+}
+
+/// Which dumps stay although they are old, and why.
+pub fn kept_text(report: &CleanupReport) -> String {
+    let names = report.kept.iter().filter_map(|path| path.file_name()?.to_str());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    let why = match &report.unknown {
+        Some(why) => format!("the records cannot be read ({why})"),
+        None => "no record says that they are in the repository".to_owned(),
+    };
+    format!("old dumps kept, for {why}: {}", listed(&names, 5))
 }

@@ -146,7 +146,14 @@ impl<'a> RestoreInto<'a> {
         }
         let clock = &self.world.clock;
         let begin = clock.now();
-        let loaded = loader.load(&dump, options.force, &self.ctx).await?;
+        let loaded = loader.load(&dump, options.force, &self.ctx).await;
+        let loaded = loaded.map_err(|mut failure| {
+            if created {
+                let name = shown(&options.database);
+                failure.message += &format!("; the database {name} was created for it, and stays");
+            }
+            failure
+        })?;
         let took = Duration::try_from(clock.now().duration_since(begin)).unwrap_or_default();
         info!(project = %self.project.name, tables = loaded.tables, "dump loaded");
         Ok(IntoOutcome { restored, tool, created, loaded, took })

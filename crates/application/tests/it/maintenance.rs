@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use backupctl_application::ports::{ConfigLoader, LockHolder};
 use backupctl_application::use_cases::{
-    Forget, Forgotten, clear_cache, each_project, measure_cache, prune,
+    Forget, Forgotten, clear_cache, each_project, kept_text, measure_cache, prune,
 };
 use backupctl_domain::retention::KeepPolicy;
-use backupctl_domain::{ErrorCode, Failure, Project};
+use backupctl_domain::{ErrorCode, Failure, Project, Stage};
 use backupctl_testkit::builders::name;
 use backupctl_testkit::fakes::{Inject, RepositoryLock};
 use backupctl_testkit::{TestBench, project};
@@ -45,6 +45,42 @@ async fn pruning_removes_what_retention_does_not_keep_here_and_there() {
     assert!(outcome.dumps.freed_bytes > 0);
     assert!(outcome.dumps.removed.iter().all(|path| !path.exists()));
     bench.journal.assert_order(&["lock recover shop", "prune", "cleanup", "lock release shop"]);
+}
+
+#[tokio::test]
+async fn a_dump_whose_run_failed_at_sync_stays_whatever_its_age() {
+    let bench = TestBench::new();
+    bench.repository.fail_always("store", failure(ErrorCode::RepoCorrupt));
+    let keep = KeepPolicy { last: 10, ..KeepPolicy::default() };
+    let failed = run(&bench, &project("shop").retention(100, keep).build()).await;
+    assert_eq!(super::code(&failed), Some(ErrorCode::RepoCorrupt));
+    bench.repository.heal();
+    bench.clock.advance(Duration::from_hours(24));
+    four_runs(&bench).await;
+
+    let outcome = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap();
+
+    assert_eq!(outcome.dumps.removed.len(), 3);
+    let kept = failed.dump.unwrap().file;
+    assert_eq!(outcome.dumps.kept, [std::path::PathBuf::from(&kept)]);
+    assert!(std::path::Path::new(&kept).exists());
+    // A run keeps it too, and says so.
+    let next = run(&bench, &shop()).await;
+    let cleanup = next.stages.iter().find(|s| s.stage == Stage::Cleanup).unwrap();
+    assert!(cleanup.message.as_ref().unwrap().contains("no record says"), "{cleanup:?}");
+    assert!(std::path::Path::new(&kept).exists());
+}
+
+#[tokio::test]
+async fn without_records_no_dump_goes() {
+    let bench = TestBench::new();
+    four_runs(&bench).await;
+    let before = bench.work.names("base/shop");
+    bench.audit.fail_always("find_runs", failure(ErrorCode::AuditUnavailable));
+    let outcome = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap();
+    assert_eq!((outcome.dumps.removed.len(), outcome.dumps.kept.len()), (0, 3));
+    assert!(kept_text(&outcome.dumps).contains("cannot be read (injected)"));
+    assert_eq!(bench.work.names("base/shop"), before);
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! `backupctl prune`: retention now, for a project or all enabled ones.
 
-use backupctl_adapters::application::use_cases::{EachOutcome, PruneOutcome, each_project, prune};
+use backupctl_adapters::application::use_cases::{
+    EachOutcome, PruneOutcome, each_project, kept_text, prune,
+};
 use backupctl_adapters::domain::{ByteSize, ErrorCode, Failure, SnapshotId};
 use serde_json::{Value, json};
 
 use crate::args::Global;
 use crate::exit::{CommandResult, status};
-use crate::render::{BAD, BOLD, DIM, GOOD, Out};
+use crate::render::{BAD, BOLD, DIM, GOOD, Out, WARN};
 use crate::wire::App;
 
 /// Runs the command; all enabled projects without one named.
@@ -95,6 +97,9 @@ fn tell(out: &Out, name: &str, done: &PruneOutcome) {
             ByteSize(dumps.freed_bytes)
         ));
     }
+    if !dumps.kept.is_empty() {
+        out.line(format!("  {WARN}{}{WARN:#}", kept_text(dumps)));
+    }
     if out.is_quiet() {
         return;
     }
@@ -114,6 +119,7 @@ fn to_json(name: &str, done: &PruneOutcome) -> Value {
         "kept": done.snapshots.kept,
         "repository_bytes": done.snapshots.repository_bytes,
         "dumps_removed": done.dumps.removed,
+        "dumps_kept": done.dumps.kept,
         "freed_bytes": done.dumps.freed_bytes,
     })
 }

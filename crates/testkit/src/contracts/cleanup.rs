@@ -25,10 +25,15 @@ const FOREIGN: [&str; 6] = [
     "web_backup_20200101_000005_nothexad.dump",
 ];
 
+/// The runs of all the dumps.
+fn stored() -> Vec<String> {
+    ["aaaaaaaa", "bbbbbbbb", "cccccccc", "dddddddd"].map(str::to_owned).to_vec()
+}
+
 /// Holds a cleanup of the projects under the empty folder `base_dir` to its promises.
 pub async fn local_cleanup(cleanup: Arc<dyn LocalCleanup>, base_dir: &Path) {
     let (web, now) = (name("web"), "2026-03-18T00:00:05".parse().unwrap());
-    let none = cleanup.cleanup(&web, 7, now).await.unwrap();
+    let none = cleanup.cleanup(&web, 7, now, &[]).await.unwrap();
     assert_eq!((none.removed.len(), none.freed_bytes), (0, 0), "a missing folder is no error");
     assert_eq!(cleanup.remove_partials(&web, &[]).await.unwrap().removed.len(), 0);
 
@@ -40,7 +45,14 @@ pub async fn local_cleanup(cleanup: Arc<dyn LocalCleanup>, base_dir: &Path) {
     }
     fs::write(folder.join("sub").join(OLD), b"below").unwrap();
     fs::write(base_dir.join("web-2").join(OLD), b"another project's folder").unwrap();
-    let report = cleanup.cleanup(&web, 7, now).await.unwrap();
+    let expired = cleanup.expired(&web, 7, now).await.unwrap();
+    let mut expired: Vec<String> = expired.iter().map(ToString::to_string).collect();
+    expired.sort();
+    assert_eq!(expired, [OLDER, OLD]);
+    let none = cleanup.cleanup(&web, 7, now, &["cccccccc".to_owned()]).await.unwrap();
+    assert_eq!((none.removed.len(), none.kept.len()), (0, 2), "what is not stored stays");
+    let report = cleanup.cleanup(&web, 7, now, &stored()).await.unwrap();
+    assert!(report.kept.is_empty());
     let mut removed = report.removed.clone();
     removed.sort();
     assert_eq!(removed, [folder.join(OLDER), folder.join(OLD)]);
@@ -52,7 +64,7 @@ pub async fn local_cleanup(cleanup: Arc<dyn LocalCleanup>, base_dir: &Path) {
     assert!(folder.join("sub").join(OLD).exists() && base_dir.join("web-2").join(OLD).exists());
 
     let later = "2027-03-18T00:00:05".parse().unwrap();
-    let report = cleanup.cleanup(&web, 0, later).await.unwrap();
+    let report = cleanup.cleanup(&web, 0, later, &stored()).await.unwrap();
     assert_eq!(report.removed, [folder.join(RECENT)], "the newest stays, whatever its age");
     assert!(folder.join(NEWEST).exists());
 

@@ -17,7 +17,7 @@ use jiff::civil::DateTime;
 use super::faults::injectable;
 use super::{Core, Journal, checksum, locked};
 
-/// A [`LocalCleanup`]. Operations: `cleanup`, `remove_partials`, `remove_file`, `move_up`, `scratch`,
+/// A [`LocalCleanup`]. Operations: `expired`, `cleanup`, `remove_partials`, `remove_file`, `move_up`, `scratch`,
 /// `remove_left_scratch`.
 ///
 /// Works on `{base_dir}/{project}`; a folder that does not exist holds nothing.
@@ -33,6 +33,7 @@ impl FakeCleanup {
     /// A cleanup of the projects under that folder.
     pub fn new(journal: &Arc<Journal>, base_dir: &Path) -> Self {
         let operations = &[
+            "expired",
             "cleanup",
             "remove_partials",
             "remove_file",
@@ -42,6 +43,14 @@ impl FakeCleanup {
         ];
         let core = Core::new(journal, operations);
         Self { core, base_dir: base_dir.to_owned(), living: Arc::default() }
+    }
+
+    fn expired_now(&self, project: &ProjectName, local_days: u32, now: DateTime) -> Vec<DumpName> {
+        let dumps: Vec<DumpName> = names(&self.base_dir.join(project.as_str()))
+            .iter()
+            .filter_map(|name| DumpName::parse(project, name))
+            .collect();
+        expired_dumps(&dumps, now, local_days)
     }
 
     fn remove_where(
@@ -76,19 +85,33 @@ fn names(dir: &Path) -> Vec<String> {
 
 #[async_trait]
 impl LocalCleanup for FakeCleanup {
+    async fn expired(
+        &self,
+        project: &ProjectName,
+        local_days: u32,
+        now: DateTime,
+    ) -> Result<Vec<DumpName>, Failure> {
+        self.core.call("expired", "expired", None).await?;
+        Ok(self.expired_now(project, local_days, now))
+    }
+
     async fn cleanup(
         &self,
         project: &ProjectName,
         local_days: u32,
         now: DateTime,
+        stored: &[String],
     ) -> Result<CleanupReport, Failure> {
         self.core.call("cleanup", "cleanup", None).await?;
-        let dumps: Vec<DumpName> = names(&self.base_dir.join(project.as_str()))
-            .iter()
-            .filter_map(|name| DumpName::parse(project, name))
-            .collect();
-        let expired = expired_dumps(&dumps, now, local_days);
-        Ok(self.remove_where(project, |name| expired.iter().any(|d| d.to_string() == name)))
+        let (go, stay): (Vec<DumpName>, Vec<DumpName>) = self
+            .expired_now(project, local_days, now)
+            .into_iter()
+            .partition(|d| stored.contains(&d.run));
+        let mut report =
+            self.remove_where(project, |name| go.iter().any(|d| d.to_string() == name));
+        let dir = self.base_dir.join(project.as_str());
+        report.kept = stay.iter().map(|d| dir.join(d.to_string())).collect();
+        Ok(report)
     }
 
     async fn remove_partials(

@@ -40,7 +40,8 @@ async fn old_dumps_go_and_everything_else_stays() {
     let before = names_in(&work.join("shop")).len();
     let files = ProjectFiles::new(work.path());
     let now = date(2026, 3, 18).at(0, 0, 5, 0);
-    let report = files.cleanup(&name("shop"), 7, now).await.unwrap();
+    let stored = ["aaaaaaaa".to_owned()];
+    let report = files.cleanup(&name("shop"), 7, now, &stored).await.unwrap();
     assert_eq!(report.removed, [work.join("shop").join(old)]);
     assert_eq!(report.freed_bytes, 5);
     assert_eq!(names_in(&work.join("shop")).len(), before - 1);
@@ -57,7 +58,9 @@ async fn the_newest_run_keeps_all_its_files_however_old() {
         work.file(format!("shop/{file}"), "x");
     }
     let files = ProjectFiles::new(work.path());
-    files.cleanup(&name("shop"), 0, date(2026, 3, 18).at(0, 0, 0, 0)).await.unwrap();
+    let stored = ["aaaaaaaa", "bbbbbbbb"].map(str::to_owned);
+    let now = date(2026, 3, 18).at(0, 0, 0, 0);
+    files.cleanup(&name("shop"), 0, now, &stored).await.unwrap();
     assert_eq!(
         names_in(&work.join("shop")),
         [
@@ -65,7 +68,7 @@ async fn the_newest_run_keeps_all_its_files_however_old() {
             "shop_backup_20200102_000005_bbbbbbbb.dump.zst.age"
         ]
     );
-    let none = files.cleanup(&name("unknown"), 0, date(2026, 3, 18).at(0, 0, 0, 0)).await;
+    let none = files.cleanup(&name("unknown"), 0, now, &stored).await;
     assert_eq!(none.unwrap(), CleanupReport::default());
 }
 

@@ -17,7 +17,7 @@ use crate::ports::{
     DumpRequest, HookCall, HookKind, RemoteStorage, RunQuery, StoreRequest, VerifyRequest,
 };
 use crate::use_cases::exclusive::freed_stale_lock;
-use crate::use_cases::prune::{remove_old_dumps, thin_out};
+use crate::use_cases::prune::{kept_text, remove_old_dumps, thin_out};
 
 /// How many earlier runs are looked at for a parent snapshot and the last dump's size.
 const HISTORY: u32 = 10;
@@ -383,8 +383,12 @@ impl Shared {
 
     pub(super) async fn cleanup(&self) -> Result<Option<String>, Failure> {
         let report = remove_old_dumps(&self.world, &self.project).await?;
+        let kept = match report.kept.len() {
+            0 => String::new(),
+            _ => format!("; {}", kept_text(&report)),
+        };
         Ok(Some(format!(
-            "{} old dumps removed, {} freed",
+            "{} old dumps removed, {} freed{kept}",
             report.removed.len(),
             human::ByteSize(report.freed_bytes)
         )))
