@@ -4,12 +4,16 @@
 //! Absolute times say little about another machine; the ratios carry over. How to read the result
 //! is in docs/performance.md.
 
+mod gpg;
 mod growth;
+mod mariadb;
 mod overhead;
+mod passthrough;
 mod postgres;
 mod report;
 mod startup;
 mod throughput;
+mod validate;
 mod words;
 mod world;
 
@@ -32,8 +36,9 @@ pub(crate) struct BenchArgs {
     /// Writes the result into docs/performance.md.
     #[arg(long)]
     write_docs: bool,
-    /// Only these parts, separated by commas: overhead, throughput, startup, growth.
-    #[arg(long, value_delimiter = ',', default_value = "overhead,throughput,startup,growth")]
+    /// Only these parts, separated by commas: overhead, startup, validate, restic, throughput,
+    /// mariadb, gpg, growth.
+    #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
 
@@ -45,6 +50,8 @@ pub(crate) struct Size {
     small: u64,
     /// MiB of the larger one, which the speed is measured on too.
     large: u64,
+    /// MiB of the databases of the other engines and of other encryption.
+    medium: u64,
     /// MiB of the database that changes from one day to the next.
     growth: u64,
     /// Run records that `status` has to look through.
@@ -55,10 +62,18 @@ pub(crate) struct Size {
     few: usize,
 }
 
-const FULL: Size =
-    Size { tiny: 20, small: 100, large: 1024, growth: 256, records: 10_000, many: 11, few: 3 };
+const FULL: Size = Size {
+    tiny: 20,
+    small: 100,
+    large: 1024,
+    medium: 512,
+    growth: 256,
+    records: 10_000,
+    many: 11,
+    few: 3,
+};
 const QUICK: Size =
-    Size { tiny: 2, small: 10, large: 40, growth: 12, records: 1_000, many: 3, few: 3 };
+    Size { tiny: 2, small: 10, large: 40, medium: 20, growth: 12, records: 1_000, many: 3, few: 3 };
 
 /// The task.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
@@ -69,15 +84,27 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let size = if args.quick { QUICK } else { FULL };
     let world = World::new(built.backupctl()?)?;
     let mut report = Report::new(args.quick)?;
-    let wanted = |name: &str| args.only.iter().any(|o| o == name);
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|o| o == name);
     if wanted("overhead") {
         overhead::measure(&world, &size, &mut report)?;
     }
     if wanted("startup") {
         startup::measure(&world, &size, &mut report)?;
     }
+    if wanted("validate") {
+        validate::measure(&world, &size, &mut report)?;
+    }
+    if wanted("restic") {
+        passthrough::measure(&world, &size, &mut report)?;
+    }
     if wanted("throughput") {
         throughput::measure(&world, &size, &mut report)?;
+    }
+    if wanted("mariadb") {
+        mariadb::measure(&world, &size, &mut report)?;
+    }
+    if wanted("gpg") {
+        gpg::measure(&world, &size, &mut report)?;
     }
     if wanted("growth") {
         growth::measure(&world, &size, &mut report)?;

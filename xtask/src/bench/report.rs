@@ -78,6 +78,8 @@ impl Report {
             ("pg_dump", "--version"),
             ("zstd", "--version"),
             ("age", "--version"),
+            ("gpg", "--version"),
+            ("mariadb-dump", "--version"),
         ] {
             let text = shell::read(shell::hermetic(tool).arg(arg))?;
             let number =

@@ -1,6 +1,7 @@
 //! What every measurement stands on: a private server, keys, a repository to copy, and a stopwatch.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -65,6 +66,7 @@ impl World {
             seed,
             dir,
         };
+        fs::DirBuilder::new().mode(0o700).create(world.gpg_home())?;
         // restic calibrates the cost of opening a repository when it makes one: all contestants
         // get a copy of this one.
         shell::read(world.restic(&world.seed).arg("init"))?;
@@ -98,6 +100,19 @@ impl World {
         restic
     }
 
+    /// A GnuPG home, empty at first.
+    pub(crate) fn gpg_home(&self) -> PathBuf {
+        self.dir.path().join("gnupg")
+    }
+
+    /// gpg in that home; nobody is asked for anything.
+    pub(crate) fn gpg(&self) -> Command {
+        let mut gpg = shell::hermetic("gpg");
+        gpg.arg("--homedir").arg(self.gpg_home());
+        gpg.args(["--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback"]);
+        gpg
+    }
+
     /// A shell script of the bare tools, all statuses counting, on that repository.
     pub(crate) fn script(&self, repository: &Path, text: &str) -> Command {
         let restic = self.restic(repository);
@@ -114,16 +129,22 @@ impl World {
     /// Writes a configuration with one PostgreSQL project of that name and makes its repository
     /// known; `more` is merged over the project.
     pub(crate) fn project(&self, name: &str, database: &str, more: &Value) -> Result<PathBuf> {
+        let database = json!({
+            "type": "postgres",
+            "host": self.cluster.socket(),
+            "port": self.cluster.port(),
+            "name": database,
+            "user": "postgres",
+        });
+        self.project_of(name, &database, more)
+    }
+
+    /// The same with a database of any kind.
+    pub(crate) fn project_of(&self, name: &str, database: &Value, more: &Value) -> Result<PathBuf> {
         let repository = self.repository(name)?;
         let mut project = json!({
             "name": name,
-            "database": {
-                "type": "postgres",
-                "host": self.cluster.socket(),
-                "port": self.cluster.port(),
-                "name": database,
-                "user": "postgres",
-            },
+            "database": database,
             "restic": {
                 "repository": repository,
                 "password_file": self.password,
@@ -157,6 +178,7 @@ impl World {
     pub(crate) fn call(&self, config: &Path) -> Command {
         let mut command = shell::hermetic(&self.backupctl);
         command.arg("--config").arg(config).arg("--no-color");
+        command.env("GNUPGHOME", self.gpg_home());
         command
     }
 
