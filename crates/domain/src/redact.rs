@@ -8,6 +8,10 @@ use std::fmt;
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
 
+/// A secret of fewer bytes is masked as a word of its own only: it stands inside half of all words, and
+/// a text without them could not be read.
+const SHORT: usize = 3;
+
 /// Replaces every known secret in a text by `***`; also a password inside a URL (`//user:…@`).
 #[derive(Clone, Default)]
 pub struct Redactor {
@@ -30,9 +34,14 @@ impl Redactor {
         // would not be recognised any more.
         let mut out = text.to_owned();
         for secret in &self.secrets {
-            if out.contains(secret.as_str()) {
-                out = out.replace(secret.as_str(), MASK);
+            if !out.contains(secret.as_str()) {
+                continue;
             }
+            out = if secret.len() < SHORT {
+                mask_words(&out, secret)
+            } else {
+                out.replace(secret.as_str(), MASK)
+            };
         }
         mask_url_passwords(&out)
     }
@@ -49,6 +58,24 @@ pub fn is_secret_name(variable: &str) -> bool {
     const MARKS: [&str; 6] = ["PASS", "SECRET", "TOKEN", "KEY", "WEBHOOK", "CREDENTIAL"];
     let name = variable.to_ascii_uppercase();
     MARKS.iter().any(|mark| name.contains(mark))
+}
+
+/// Masks a secret where neither side goes on with a letter or digit.
+fn mask_words(text: &str, secret: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    for (at, found) in text.match_indices(secret) {
+        let end = at + found.len();
+        let goes_on = text[..at].chars().next_back().is_some_and(char::is_alphanumeric)
+            || text[end..].chars().next().is_some_and(char::is_alphanumeric);
+        if !goes_on {
+            out.push_str(&text[done..at]);
+            out.push_str(MASK);
+            done = end;
+        }
+    }
+    out.push_str(&text[done..]);
+    out
 }
 
 fn mask_url_passwords(text: &str) -> String {

@@ -23,6 +23,15 @@ fn secrets_and_url_passwords_are_masked() {
 }
 
 #[test]
+fn a_secret_of_two_letters_leaves_words_readable() {
+    let r = redactor(&["lo"]);
+    assert_eq!(
+        r.redact("loading at localhost: lo, (lo) hello"),
+        "loading at localhost: ***, (***) hello"
+    );
+}
+
+#[test]
 fn a_secret_that_is_a_url_with_a_password_goes_whole() {
     let url = "https://u:p@hooks.example.org/services/T0/B0/token";
     assert_eq!(redactor(&[url]).redact(&format!("POST {url}: 404")), "POST ***: 404");
