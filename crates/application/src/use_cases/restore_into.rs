@@ -212,9 +212,8 @@ impl<'a> RestoreInto<'a> {
     /// The engine that a snapshot's dump is of, by its name; `None` where that leaves it open.
     fn engine_of(&self, snapshot: &Snapshot) -> Option<Engine> {
         let project = &self.project.name;
-        let dump = snapshot.paths.iter().filter_map(|p| p.file_name()?.to_str()).find(|n| {
-            DumpName::parse(project, n).is_some() || DumpName::is_of_older_tool(project, n)
-        })?;
+        let dump = snapshot.paths.iter().find(|path| DumpName::is_dump_of(project, path))?;
+        let dump = dump.file_name()?.to_str()?;
         let ext = dump.split('.').nth(1)?;
         let mut of = Engine::ALL.into_iter().filter(|engine| engine.extension() == ext);
         // `sql` is what several write: the project says which.

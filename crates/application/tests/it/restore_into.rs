@@ -131,6 +131,11 @@ async fn a_missing_database_is_created_only_when_asked_for() {
     let created = load(&bench, &shop, &IntoOptions { create: true, ..options() }).await.unwrap();
     assert!(created.created);
     bench.journal.assert_order(&["create the target database", "load the dump"]);
+
+    bench.loader.set_state(TargetState::Missing);
+    bench.loader.fail_times("load", failure(ErrorCode::DumpCorrupt), 1);
+    let failed = load(&bench, &shop, &IntoOptions { create: true, ..options() }).await.unwrap_err();
+    assert!(failed.message.contains("was created for it, and stays"), "{}", failed.message);
 }
 
 #[tokio::test]

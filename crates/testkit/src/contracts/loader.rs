@@ -36,16 +36,17 @@ pub async fn database_loader(
     let failure = loader.load(broken, false, &ctx).await.expect_err("a broken dump was loaded");
     assert!(!failure.message.is_empty() && !failure.remedy.is_empty(), "{failure:?}");
     assert!(!failure.is_transient(), "what is broken stays broken: {failure}");
-    // An engine without transactions may have got as far as the damage.
-    let begun = loader.state(&ctx).await.unwrap() != TargetState::Empty;
+    let state = loader.state(&ctx).await.unwrap();
+    assert_eq!(state, TargetState::Empty, "the whole file is read before anything is loaded");
 
-    let report = loader.load(dump, begun, &ctx).await.unwrap();
+    let report = loader.load(dump, false, &ctx).await.unwrap();
     assert_eq!(report.tables, tables, "{report:?}");
     let filled = loader.state(&ctx).await.unwrap();
     let TargetState::Filled { objects } = &filled else { panic!("loaded, and yet {filled:?}") };
     assert!(!objects.is_empty());
 
-    assert!(loader.load(dump, false, &ctx).await.is_err(), "what is there was overwritten");
+    let again = loader.load(dump, false, &ctx).await;
+    assert_fails(again, ErrorCode::PathNotWritable, "loading over what is there");
     // Whether creating what is there is an error is the engine's to say; it never empties it.
     let _ = loader.create(&ctx).await;
     assert_eq!(loader.state(&ctx).await.unwrap(), filled);

@@ -176,7 +176,7 @@ impl Catalog {
 }
 
 /// Whether `table shop.orders` is of the database `shop`.
-fn is_of(name: &str, database: &str) -> bool {
+pub(crate) fn is_of(name: &str, database: &str) -> bool {
     let name = name.split_once(' ').map_or("", |(_, rest)| rest);
     let name = name.strip_prefix("body ").unwrap_or(name);
     name.strip_prefix(database).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

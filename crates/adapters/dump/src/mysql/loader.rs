@@ -3,6 +3,7 @@
 //! Neither server takes back what a load has created, so the whole file is read first: a dump that is
 //! cut or does not decompress reaches no server.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -12,10 +13,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backupctl_application::context::{Cancel, StageContext};
 use backupctl_application::ports::{DatabaseLoader, LoadReport, TargetState, ToolInfo};
+use backupctl_domain::manifest::{Contents, listed};
 use backupctl_domain::project::Database;
 use backupctl_domain::{ErrorCode, Failure, Stage};
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, SYSTEM, is_of};
 use super::check_whole;
 use super::scan::{Family, Scanned, Scanner, is_sandbox_line};
 use super::server::{ALL, Client, Server, identifier};
@@ -66,6 +68,18 @@ impl MysqlLoader {
             Err(failure) if failure.code == ErrorCode::DbNotFound => Ok(None),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// The failure of a load on whose way something may have been loaded already.
+    fn partly(&self, mut failure: Failure) -> Failure {
+        let what = if self.server.is_all() { "the databases" } else { "the database" };
+        failure.message.push_str("; what came before that is loaded, and stays");
+        let again = format!("drop {what} that it went into, or load again with --force");
+        failure.remedy = match failure.remedy.as_str() {
+            "" => again,
+            remedy => format!("{remedy}; then {again}"),
+        };
+        failure
     }
 
     fn missing(&self) -> Failure {
@@ -184,17 +198,40 @@ impl DatabaseLoader for MysqlLoader {
         if let (TargetState::Filled { objects }, false) = (state_of(&before), replace) {
             let (place, objects) = (self.server.place(), objects.join(", "));
             let message = format!("database {place} is not empty: it holds {objects}");
-            return Err(Failure::new(ErrorCode::InvalidConfig, message).with_remedy(
+            return Err(Failure::new(ErrorCode::PathNotWritable, message).with_remedy(
                 "load into an empty database, or say that what is there is to be replaced",
             ));
         }
         let scanned = self.prove(dump, ctx).await?;
-        let (family, users) = (scanned.family, scanned.users);
-        self.feed(&program, &version, dump, scanned, ctx).await?;
+        let (family, users, brought) = (scanned.family, scanned.users, scanned.contents.clone());
+        let fed = self.feed(&program, &version, dump, scanned, ctx).await;
+        fed.map_err(|failure| self.partly(failure))?;
 
         let after = self.catalog(&program, version.family, ctx).await?;
         let after = after.ok_or_else(|| self.missing())?;
+        // An event whose time is over is dropped as soon as it is created.
+        let (over, lacking): (Vec<String>, Vec<String>) =
+            not_arrived(&brought, &after).into_iter().partition(|name| name.starts_with("event "));
+        if !lacking.is_empty() {
+            return Err(Failure::new(
+                ErrorCode::DumpIncomplete,
+                format!(
+                    "the dump was loaded into {} without an error, and the server does not show all that it holds: {}",
+                    self.server.place(),
+                    listed(&lacking, 10)
+                ),
+            )
+            .with_remedy(
+                "load it into a server of the family and version that was dumped, as a user that may create and see everything in it",
+            ));
+        }
         let mut notes = Vec::new();
+        if !over.is_empty() {
+            notes.push(format!(
+                "the server does not keep events whose time is over: {}",
+                listed(&over, 10)
+            ));
+        }
         let to = if after.is_mariadb() { Family::MariaDb } else { Family::MySql };
         if let Some(from) = family.filter(|from| *from != to) {
             notes.push(format!(
@@ -208,6 +245,16 @@ impl DatabaseLoader for MysqlLoader {
         }
         Ok(LoadReport { tables: after.table_count(), notes })
     }
+}
+
+/// What a dump holds and the server does not show. It may write names in its own case, and the server's
+/// own databases are not looked at.
+fn not_arrived(dump: &Contents, server: &Catalog) -> Vec<String> {
+    let there: HashSet<String> = server.contents.iter().map(|name| name.to_lowercase()).collect();
+    let lacks = |name: &&String| {
+        !SYSTEM.iter().any(|system| is_of(name, system)) && !there.contains(&name.to_lowercase())
+    };
+    dump.iter().filter(lacks).cloned().collect()
 }
 
 fn state_of(catalog: &Catalog) -> TargetState {
@@ -311,6 +358,16 @@ impl FirstLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_server_does_not_show_after_a_load_is_named() {
+        let mut server = Catalog::default();
+        server.add(&["database", "shop"], true);
+        server.add(&["table", "shop", "orders", "BASE TABLE"], true);
+        let dump = ["database Shop", "table Shop.Orders", "table mysql.user", "trigger shop.tr"];
+        let dump = dump.map(str::to_owned).into();
+        assert_eq!(not_arrived(&dump, &server), ["trigger shop.tr"]);
+    }
 
     #[test]
     fn users_that_may_be_there_are_created_on_that_condition() {

@@ -193,7 +193,9 @@ impl Scanner {
             (false, true) => !matches!(kind, Kind::Table | Kind::View),
             (false, false) => kind == Kind::View,
         };
-        if counts {
+        // A function of a library is the server's, of no database.
+        let of_library = kind == Kind::Function && line.windows(8).any(|w| w == b" SONAME ");
+        if counts && !of_library {
             self.note(kind, &name);
         }
     }
@@ -341,6 +343,7 @@ mod tests {
             USE `a`;\nCREATE TABLE `t` (\n  `x` int\n);\nUSE `b.c`;\nCREATE TABLE `t` (\n\
             CREATE USER `u`@`%` IDENTIFIED BY PASSWORD '*1';\n\
             CREATE ROLE IF NOT EXISTS mariadb_dump_import_role;\n\
+            CREATE FUNCTION IF NOT EXISTS `lib` RETURNS STRING SONAME 'lib.so';\n\
             /*M!100005 CREATE ROLE 'r' WITH ADMIN mariadb_dump_import_role */;\n";
         let seen = scanned(dump, 9);
         assert_eq!(names(&seen), ["database a", "table a.t", "table b.c.t"]);

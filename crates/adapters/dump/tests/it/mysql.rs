@@ -320,9 +320,19 @@ async fn a_load_that_the_server_refuses_is_told_and_replacing_takes_the_place_of
         let failure = loader.load(&file(text), true, &context()).await.unwrap_err();
         assert_eq!((failure.code, failure.is_transient()), (code, false), "{failure}");
         assert!(failure.message.contains(word), "{failure}");
+        assert!(failure.message.contains("what came before that is loaded"), "{failure}");
+        assert!(failure.remedy.contains("--force"), "{}", failure.remedy);
         assert!(!Path::new("/tmp/backupctl-obeyed").exists());
         assert_eq!(names(&run), Vec::<String>::new());
     }
+    // What the server skips without an error, as those in conditions for another one.
+    let skipped = "CREATE TABLE `here` (a int);\n/*!99999999 CREATE SEQUENCE `skipped` */;\nCREATE TABLE `gone` (a int);\nDROP TABLE gone;";
+    let failure = loader.load(&file(skipped), true, &context()).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::DumpIncomplete, "{failure}");
+    assert!(failure.message.ends_with(": sequence target.skipped, table target.gone"), "{failure}");
+    let past = "set @a = 1;\nDELIMITER ;;\n/*!50106 CREATE EVENT `past` ON SCHEDULE AT '2001-01-01 00:00:00' ON COMPLETION NOT PRESERVE DO select 1 */ ;;\nDELIMITER ;\n";
+    let report = loader.load(&file(past), true, &context()).await.unwrap();
+    assert!(report.notes.iter().any(|n| n.contains("event target.past")), "{:?}", report.notes);
     server.create_user("reader", "reader-password", &["select on target.*"]);
     let mut weak = database(&server, "target");
     weak.user = Some("reader".to_owned());
