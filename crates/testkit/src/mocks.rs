@@ -52,6 +52,7 @@ mockall::mock! {
 
     #[async_trait]
     impl RepositoryAdmin for Admin {
+        fn creates_by_itself(&self) -> bool;
         async fn check_tool(&self) -> Result<String, Failure>;
         async fn check(&self, ctx: &StageContext) -> Result<RepositoryInfo, Failure>;
         async fn init(&self, ctx: &StageContext) -> Result<(RepositoryInfo, bool), Failure>;

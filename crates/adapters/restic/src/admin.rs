@@ -99,6 +99,10 @@ impl RepositoryAdmin for Restic {
         Ok(Some(format!("{version}{key}")))
     }
 
+    fn creates_by_itself(&self) -> bool {
+        self.target().auto_init && !self.held_one_before()
+    }
+
     async fn cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure> {
         let folder = self.cache_folder(ctx).await?;
         blocking(move || cache::measure(&folder)).await
@@ -135,8 +139,15 @@ impl Restic {
         Ok(())
     }
 
-    /// A missing repository, told more of where one was there before.
+    /// A missing repository, told more of where one was there before, or the next run creates it.
     pub(crate) fn missing(&self, failure: Failure) -> Failure {
+        if self.creates_by_itself() {
+            return failure.with_remedy(format!(
+                "the first run creates it: `backupctl run {}`; if there should be one already, \
+                 correct restic.repository",
+                self.settings.project
+            ));
+        }
         if !self.held_one_before() {
             return failure;
         }

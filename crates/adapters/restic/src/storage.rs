@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use backupctl_adapter_process::failure_from_io;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
-    PruneReport, RemoteStorage, RestoreReport, RestoreRequest, Snapshot, StoreRequest,
+    PruneReport, RemoteStorage, RepositoryAdmin, RestoreReport, RestoreRequest, Snapshot, StoreRequest,
     StoredSnapshot,
 };
 use backupctl_domain::retention::KeepPolicy;
@@ -33,8 +33,7 @@ impl RemoteStorage for Restic {
         let stored = match self.store_by_parent(request, ctx).await {
             Err(failure)
                 if failure.code == ErrorCode::RepoNotInitialized
-                    && self.target().auto_init
-                    && !self.held_one_before() =>
+                    && self.creates_by_itself() =>
             {
                 tracing::info!(repository = self.location(), "repository is created");
                 self.create(ctx).await?;

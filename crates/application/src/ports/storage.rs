@@ -145,6 +145,9 @@ pub trait RepositoryAdmin: Send + Sync {
     async fn check_tool(&self) -> Result<String, Failure>;
     /// Opens the repository with its password, read-only and without a lock.
     async fn check(&self, ctx: &StageContext) -> Result<RepositoryInfo, Failure>;
+    /// Whether the first run creates the repository where there is none: it is configured so, and the
+    /// location is not known to have held one before.
+    fn creates_by_itself(&self) -> bool;
     /// Creates the repository; one that is there already is left alone. A location that held
     /// another repository before is refused.
     async fn init(&self, ctx: &StageContext) -> Result<(RepositoryInfo, bool), Failure>;

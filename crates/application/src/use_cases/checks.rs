@@ -131,16 +131,30 @@ impl<'a> ProjectChecks<'a> {
         checks
     }
 
-    /// restic and the repository, opened with its password.
+    /// restic and the repository, opened with its password; only a warning where there is none and
+    /// the first run creates it.
     pub(super) async fn repository(&self) -> Check {
+        let name = "repository";
         let open = async {
             let (_, admin) = (self.world.registries.storage)(self.project)?;
             admin.check_tool().await?;
-            let info = admin.check(&self.ctx).await?;
+            let info = match admin.check(&self.ctx).await {
+                Err(failure)
+                    if failure.code == ErrorCode::RepoNotInitialized
+                        && admin.creates_by_itself() =>
+                {
+                    let text = format!(
+                        "{}; it will be created by the first run (restic.auto_init)",
+                        failure.message
+                    );
+                    return Ok(Check::warn(name, text, failure.remedy));
+                }
+                checked => checked?,
+            };
             let id = info.id.get(..8).unwrap_or(&info.id);
-            Ok(format!("{} at {}, by {}", id, info.location, info.tool))
+            Ok(Check::pass(name, format!("{} at {}, by {}", id, info.location, info.tool)))
         };
-        Check::of("repository", open.await)
+        open.await.unwrap_or_else(|failure| Check::bad(name, CheckOutcome::Fail, failure))
     }
 
     /// Room for the next dump.

@@ -169,3 +169,17 @@ async fn a_project_that_tells_nobody_is_warned_and_what_it_has_not_is_no_trouble
     assert_eq!(bad(&checks), [("notifier", CheckOutcome::Warn, None)]);
     assert!(!bench.journal.has("check keys"), "no encryption, no keys");
 }
+
+#[tokio::test]
+async fn a_repository_that_the_first_run_creates_is_no_failure() {
+    let bench = TestBench::new();
+    bench.repository.set_initialized(false);
+    let found = bad(&dry_run(&bench, &shop().build()).await);
+    let code = Some(ErrorCode::RepoNotInitialized);
+    assert_eq!(found, [("repository", CheckOutcome::Fail, code)]);
+    bench.repository.set_auto_init(true);
+    let checks = dry_run(&bench, &shop().build()).await;
+    assert_eq!(bad(&checks), [("repository", CheckOutcome::Warn, None)]);
+    let check = checks.iter().find(|c| c.name == "repository").unwrap();
+    assert!(check.message.contains("will be created by the first run"), "{}", check.message);
+}

@@ -41,6 +41,7 @@ struct Stored {
 
 struct State {
     initialized: bool,
+    auto_init: bool,
     lock: Option<RepositoryLock>,
     snapshots: Vec<Stored>,
     made: u64,
@@ -85,6 +86,7 @@ impl FakeRepository {
             clock,
             state: Mutex::new(State {
                 initialized: true,
+                auto_init: false,
                 lock: None,
                 snapshots: Vec::new(),
                 made: 0,
@@ -111,6 +113,11 @@ impl FakeRepository {
         locked(&self.state).initialized = initialized;
     }
 
+    /// Says of itself that the first run creates it.
+    pub fn set_auto_init(&self, auto_init: bool) {
+        locked(&self.state).auto_init = auto_init;
+    }
+
     /// Whether there is one now.
     pub fn is_initialized(&self) -> bool {
         locked(&self.state).initialized
@@ -134,6 +141,14 @@ impl FakeRepository {
     /// The next stored snapshot is gone before it can be proven.
     pub fn lose_next_snapshot(&self) {
         locked(&self.state).lose_next = true;
+    }
+
+    /// A snapshot is one of these paths, as another version or under another name would have made it.
+    pub fn set_paths(&self, id: &SnapshotId, paths: &[&str]) {
+        let mut state = locked(&self.state);
+        for stored in state.snapshots.iter_mut().filter(|s| s.snapshot.id == *id) {
+            stored.snapshot.paths = paths.iter().map(PathBuf::from).collect();
+        }
     }
 
     /// Every snapshot, oldest first.
@@ -369,6 +384,10 @@ impl RemoteStorage for FakeStorage {
 
 #[async_trait]
 impl RepositoryAdmin for FakeStorage {
+    fn creates_by_itself(&self) -> bool {
+        locked(&self.repository.state).auto_init
+    }
+
     async fn check_tool(&self) -> Result<String, Failure> {
         self.repository.core.call("check_tool", "check storage tool", None).await?;
         Ok("0.14.0".to_owned())

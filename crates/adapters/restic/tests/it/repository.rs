@@ -42,9 +42,13 @@ async fn a_missing_repository_is_not_created_in_silence() {
 async fn auto_init_creates_it_once_and_never_where_one_was_before() {
     let world = World::without_repository();
     let restic = world.restic_with(|target| target.auto_init = true);
+    assert!(restic.creates_by_itself());
+    let failure = restic.check(&ctx()).await.unwrap_err();
+    assert!(failure.remedy.contains("the first run creates it"), "{}", failure.remedy);
+    drop(world.calls());
     let stored = restic.store(&request(world.part(None)), &ctx()).await.unwrap();
     restic.prove(&stored, &world.part(None), &ctx()).await.unwrap();
-    assert_eq!(world.calls(), ["version", "snapshots", "init", "backup", "ls"]);
+    assert_eq!(world.calls(), ["snapshots", "init", "backup", "ls"]);
     let info = restic.check(&ctx()).await.unwrap();
     assert_eq!((info.id.len(), info.tool.as_str()), (64, "restic 0.14.0"));
     assert_eq!(restic.init(&ctx()).await.unwrap(), (info, false));
@@ -53,6 +57,7 @@ async fn auto_init_creates_it_once_and_never_where_one_was_before() {
     fs::rename(world.repo(), world.path("elsewhere")).unwrap();
     fs::create_dir(world.repo()).unwrap();
     let again = world.restic_with(|target| target.auto_init = true);
+    assert!(!again.creates_by_itself());
     let failure = again.store(&request(world.part(None)), &ctx()).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::RepoNotInitialized);
     assert!(failure.remedy.contains("mount the disk"), "{}", failure.remedy);
