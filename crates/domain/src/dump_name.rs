@@ -6,6 +6,7 @@
 mod tests;
 
 use std::fmt;
+use std::path::Path;
 
 use jiff::civil::DateTime;
 
@@ -36,6 +37,22 @@ impl DumpName {
         file_name.split_once('.').is_some_and(|(stem, ext)| {
             Self::parse(project, &format!("{stem}_00000000.{ext}")).is_some()
         })
+    }
+
+    /// Whether a path in a snapshot is a dump of `project`, of this tool or of the one before.
+    pub fn is_dump_of(project: &ProjectName, path: &Path) -> bool {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+            Self::parse(project, name).is_some() || Self::is_of_older_tool(project, name)
+        })
+    }
+
+    /// Whether a path in a snapshot is a dump of any project: one that was renamed keeps the dumps of its
+    /// old name.
+    pub fn is_dump(path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let project = name.and_then(|name| name.rsplit_once("_backup_"));
+        let project = project.and_then(|(project, _)| ProjectName::new(project).ok());
+        project.is_some_and(|project| Self::is_dump_of(&project, path))
     }
 
     fn parse_any(project: &ProjectName, file_name: &str) -> Option<Self> {

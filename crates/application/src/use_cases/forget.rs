@@ -71,7 +71,6 @@ impl<'a> Forget<'a> {
         if others.is_empty() {
             return Some(format!("project {} has", self.project.name));
         }
-        let has_dump = |s: &Snapshot| s.paths.iter().any(|path| self.is_dump(path));
         if has_dump(snapshot) && !others.iter().any(|s| has_dump(s)) {
             return Some(format!("holds the database of project {}", self.project.name));
         }
@@ -86,11 +85,6 @@ impl<'a> Forget<'a> {
         (!others.iter().any(holds)).then(|| format!("holds {path}"))
     }
 
-    fn is_dump(&self, path: &Path) -> bool {
-        let name = path.file_name().and_then(|n| n.to_str());
-        name.is_some_and(|n| DumpName::parse(&self.project.name, n).is_some())
-    }
-
     fn only_one(&self, snapshot: &Snapshot, lost: &str) -> Failure {
         Failure::new(
             ErrorCode::InvalidConfig,
@@ -101,4 +95,11 @@ impl<'a> Forget<'a> {
             self.project.name
         ))
     }
+}
+
+/// Whether a snapshot holds the database: by its tag, or by the name of a dump, be it of the tool before
+/// or of the name that the project had once.
+fn has_dump(snapshot: &Snapshot) -> bool {
+    let is_db = |tag: &String| Tag::parse(tag) == Some(Tag::Db);
+    snapshot.tags.iter().any(is_db) || snapshot.paths.iter().any(|path| DumpName::is_dump(path))
 }

@@ -8,6 +8,7 @@ use backupctl_domain::tag::Tag;
 use backupctl_domain::{DumpInfo, DumpName, ErrorCode, Failure, Project, SnapshotId, Stage, plan};
 use tracing::info;
 
+use super::snapshots::pick;
 use crate::World;
 use crate::context::{Cancel, StageContext};
 use crate::ports::{RemoteStorage, RestoreRequest, RunQuery, Snapshot};
@@ -288,10 +289,7 @@ impl<'a> Restore<'a> {
     }
 
     fn is_dump(&self, path: &Path) -> bool {
-        let name = &self.project.name;
-        path.file_name().and_then(|n| n.to_str()).is_some_and(|n| {
-            DumpName::parse(name, n).is_some() || DumpName::is_of_older_tool(name, n)
-        })
+        DumpName::is_dump_of(&self.project.name, path)
     }
 
     /// The snapshots to restore from: the one named, or the newest with the wanted part.
@@ -307,14 +305,7 @@ impl<'a> Restore<'a> {
             ))
         };
         if let Some(id) = &options.snapshot {
-            let wanted: Vec<&Snapshot> =
-                all.iter().filter(|s| s.id.as_str().starts_with(id.as_str())).collect();
-            let [snapshot] = wanted[..] else {
-                return Err(not_found(match wanted.len() {
-                    0 => format!("project {} has no snapshot {id}", self.project.name),
-                    n => format!("{n} snapshots of project {} begin with {id}", self.project.name),
-                }));
-            };
+            let snapshot = pick(all, &self.project.name, id)?;
             if !self.offers(snapshot, options.only) {
                 return Err(not_found(format!(
                     "snapshot {} holds no {}",
@@ -441,7 +432,8 @@ impl<'a> Restore<'a> {
         Ok(unpacked.path)
     }
 
-    /// The newest snapshot for each path that was asked for, or the one named.
+    /// The newest snapshot for each path that was asked for, or the one named. Where a path lies above
+    /// what several snapshots of a run are made of, the newest of each of these.
     fn choose_by_paths<'s>(
         &self,
         all: &'s [Snapshot],
@@ -460,7 +452,7 @@ impl<'a> Restore<'a> {
         let mut chosen: Vec<&Snapshot> = Vec::new();
         for path in &options.paths {
             // Newest first. One that is about this very path, or what is around or below it.
-            let Some(snapshot) = all.iter().find(|s| covers(s, path)) else {
+            let Some(newest) = all.iter().find(|s| covers(s, path)) else {
                 let text = format!("no snapshot of {} holds {}", self.project.name, path.display());
                 return Err(Failure::new(ErrorCode::SnapshotNotFound, text).with_remedy(format!(
                     "see what snapshots are made of with `backupctl snapshots {0}`, and list one \
@@ -468,8 +460,10 @@ impl<'a> Restore<'a> {
                     self.project.name
                 )));
             };
-            if !chosen.iter().any(|s| s.id == snapshot.id) {
-                chosen.push(snapshot);
+            for snapshot in std::iter::once(newest).chain(below(all, newest, path)) {
+                if !chosen.iter().any(|s| s.id == snapshot.id) {
+                    chosen.push(snapshot);
+                }
             }
         }
         Ok(chosen)
@@ -485,6 +479,28 @@ struct WantedDump {
 /// Whether a snapshot was made of something at, around or below the path.
 fn covers(snapshot: &Snapshot, path: &Path) -> bool {
     snapshot.paths.iter().any(|source| path.starts_with(source) || source.starts_with(path))
+}
+
+/// Beside the newest snapshot that covers `path`: the newest of every other part that lies below it. A
+/// combined one holds all of them itself, and so does one of a folder around the path.
+fn below<'s>(all: &'s [Snapshot], newest: &'s Snapshot, path: &Path) -> Vec<&'s Snapshot> {
+    let part = |snapshot: &Snapshot| {
+        let is_below = snapshot.paths.iter().any(|p| p.starts_with(path) && p != path);
+        kind(snapshot).filter(|tag| *tag != Tag::Combined && is_below)
+    };
+    let Some(first) = part(newest) else { return Vec::new() };
+    let mut seen = vec![first];
+    let mut found: Vec<&Snapshot> = vec![newest];
+    for snapshot in all {
+        let Some(tag) = part(snapshot) else { continue };
+        // An older one of what a newer one holds would put old files over new ones.
+        let is_held = found.iter().any(|f| snapshot.paths.iter().any(|p| covers(f, p)));
+        if !seen.contains(&tag) && !is_held {
+            seen.push(tag);
+            found.push(snapshot);
+        }
+    }
+    found
 }
 
 fn not_in(snapshot: &Snapshot, path: &Path) -> Failure {

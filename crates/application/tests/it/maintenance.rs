@@ -233,6 +233,25 @@ async fn the_last_one_and_the_last_of_a_part_need_force() {
 }
 
 #[tokio::test]
+async fn the_only_dump_counts_whoever_has_made_it_and_under_whatever_name() {
+    for dump in ["shop_backup_20240101_000000.sql.gz", "old_backup_20240101_000000_aaaaaaaa.dump"] {
+        let bench = TestBench::new();
+        four_runs(&bench).await;
+        let all = bench.repository.all();
+        let (only, others) = all.split_first().unwrap();
+        bench.repository.set_paths(&only.id, &[&format!("/b/{dump}"), "/srv/shop/files"]);
+        for other in others {
+            bench.repository.set_paths(&other.id, &["/srv/shop/files"]);
+        }
+        let refused = forget(&bench, &shop(), only.id.as_str(), false).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidConfig);
+        assert!(refused.message.contains("holds the database"), "{refused}");
+        forget(&bench, &shop(), others[0].id.as_str(), false).await.unwrap();
+        forget(&bench, &shop(), only.id.as_str(), true).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_cache_is_told_and_removed_under_the_lock() {
     let bench = TestBench::new();
     let (world, shop) = (bench.world(), shop());

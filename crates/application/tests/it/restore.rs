@@ -127,6 +127,52 @@ async fn one_path_is_restored_from_the_newest_snapshot_with_it() {
 }
 
 #[tokio::test]
+async fn a_folder_above_several_sources_brings_the_newest_of_each() {
+    for separate in [false, true] {
+        let bench = TestBench::new();
+        let sources = ["srv/a", "srv/b"].map(|source| bench.work.dir(source));
+        let build = |sources: &[std::path::PathBuf]| {
+            let shop = project("shop").assets(sources.to_vec());
+            if separate { shop.separate() } else { shop }.build()
+        };
+        let shop = build(&sources);
+        for day in ["old", "new"] {
+            for source in &sources {
+                std::fs::write(source.join("day.txt"), day).unwrap();
+                bench.disk.set_dir(source);
+            }
+            run(&bench, &shop).await;
+            bench.clock.advance(std::time::Duration::from_hours(24));
+        }
+        let above = sources[0].parent().unwrap().to_owned();
+        let asked = RestoreOptions { paths: vec![above], ..options(&bench) };
+        let outcome = restore(&bench, &shop, &asked).await.unwrap();
+        assert_eq!((outcome.files, outcome.snapshots.len()), (2, if separate { 2 } else { 1 }));
+        for source in &sources {
+            let back = bench.work.join("back").join(source.strip_prefix("/").unwrap());
+            assert_eq!(std::fs::read_to_string(back.join("day.txt")).unwrap(), "new");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_once_backed_up_as_a_whole_does_not_go_over_newer_parts() {
+    let bench = TestBench::new();
+    let (whole, part) = (bench.work.dir("srv"), bench.work.dir("srv/a"));
+    for (day, source) in [("old", &whole), ("new", &part)] {
+        std::fs::write(part.join("day.txt"), day).unwrap();
+        bench.disk.set_dir(source);
+        run(&bench, &project("shop").assets([source.clone()]).separate().build()).await;
+        bench.clock.advance(std::time::Duration::from_hours(24));
+    }
+    let shop = project("shop").assets([part.clone()]).separate().build();
+    let asked = RestoreOptions { paths: vec![whole], ..options(&bench) };
+    restore(&bench, &shop, &asked).await.unwrap();
+    let back = bench.work.join("back").join(part.strip_prefix("/").unwrap()).join("day.txt");
+    assert_eq!(std::fs::read_to_string(back).unwrap(), "new");
+}
+
+#[tokio::test]
 async fn a_path_that_is_in_no_snapshot_is_named_with_how_to_list_them() {
     let bench = TestBench::new();
     let shop = backed_up(&bench, false).await;
@@ -152,6 +198,25 @@ async fn a_restore_that_finds_no_room_writes_nothing() {
     assert!(!bench.journal.has("restore ") && !bench.work.join("back").exists());
     bench.disk.set_free(1 << 20);
     restore(&bench, &shop, &options(&bench)).await.unwrap();
+}
+
+#[test]
+fn the_guide_loads_as_an_administrator_not_as_the_user_of_the_backup() {
+    let guide = |engine: Engine, name: &str| {
+        let mut database = builders::database(engine, name);
+        database.user = Some("backup".to_owned());
+        let project = builders::project("shop").database(database).build();
+        import_guide(&project, "latest", Path::new("/back"))
+    };
+    for engine in [Engine::Postgres, Engine::Mysql, Engine::Mariadb] {
+        let text = guide(engine, "shop");
+        let by =
+            if engine == Engine::Postgres { "-U postgres" } else { "-u root -p --binary-mode" };
+        assert!(text.contains(by) && !text.contains("backup -p"), "{text}");
+        assert!(!text.contains("--role backup") && !text.contains("--owner backup"), "{text}");
+    }
+    let all = guide(Engine::Mariadb, "all");
+    assert!(!all.contains("CREATE DATABASE") && !all.contains("all_restored"), "{all}");
 }
 
 #[test]

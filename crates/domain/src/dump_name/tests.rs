@@ -102,3 +102,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_dump_is_known_by_its_path_and_by_any_project_name() {
+    let shop = ProjectName::new("shop").unwrap();
+    for (path, of_shop, any) in [
+        ("/b/shop/shop_backup_20260317_000005_aaaaaaaa.dump.zst", true, true),
+        ("/b/shop/shop_backup_20260317_000005.sql.gz", true, true),
+        ("/b/old_backup_x/old_backup_20260317_000005_aaaaaaaa.dump", false, true),
+        ("/srv/shop/files", false, false),
+        ("/srv/shop_backup_notes.txt", false, false),
+        ("/", false, false),
+    ] {
+        assert_eq!(DumpName::is_dump_of(&shop, Path::new(path)), of_shop, "{path}");
+        assert_eq!(DumpName::is_dump(Path::new(path)), any, "{path}");
+    }
+}
