@@ -15,7 +15,7 @@ use super::run_backup::down;
 use super::{deliver, runs};
 use crate::World;
 use crate::context::Cancel;
-use crate::ports::{ConfigLoader, Ended, LockState, ProjectEntry, RunQuery};
+use crate::ports::{ConfigLoader, Ended, LockHolder, LockState, ProjectEntry, RunQuery};
 
 /// What aborting a run has brought.
 #[derive(Debug, Clone)]
@@ -124,14 +124,15 @@ impl AbortRun {
         Ok(found.pop().unwrap_or_else(|| run.clone()))
     }
 
-    /// The process is gone and its record could not be ended: somebody else has the lock by now, or
-    /// the record waits in the fallback file.
+    /// The process is gone and its record could not be ended: somebody else has the lock by now, or the
+    /// record waits in the fallback file.
     async fn left_over(&self, run: &BackupRun, recovered: &RecoverReport) -> Failure {
         let (id, project) = (run.run_id.short(), &run.project);
-        let held = matches!(self.world.lock.state(project).await, Ok(LockState::Held(_)));
+        if let Ok(LockState::Held(next)) = self.world.lock.state(project).await {
+            return overtaken(run, next);
+        }
         let why = match recovered.problems.first() {
             Some(problem) => problem.clone(),
-            None if held => "the next run has begun already".to_owned(),
             None => "its record could not be written".to_owned(),
         };
         Failure::new(
@@ -160,4 +161,21 @@ impl AbortRun {
             warn!(run.id = %run.run_id, "the monitor was not told: {}", failure.full_message());
         }
     }
+}
+
+/// The process is gone, and who waited for its lock has it before anything could be put right.
+fn overtaken(run: &BackupRun, next: LockHolder) -> Failure {
+    let (id, project) = (run.run_id.short(), &run.project);
+    let pid = next.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    Failure::new(
+        ErrorCode::BackupInProgress,
+        format!(
+            "run {id} is ended, and the lock of {project} was taken at once by what had waited for \
+             it{pid}, such as `run --wait`: the record of {id} still says that it goes on"
+        ),
+    )
+    .with_remedy(format!(
+        "wait for the end of that (`backupctl status {project}`), then end the record with \
+         `backupctl recover {project}`"
+    ))
 }

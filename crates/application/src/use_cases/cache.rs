@@ -27,7 +27,7 @@ pub async fn clear_cache(
     cancel: &Cancel,
 ) -> Result<RepositoryCache, Failure> {
     let (_, admin) = (world.registries.storage)(project)?;
-    let guard = exclusive(world, &project.name, cancel).await?;
+    let guard = exclusive(world, &project.name).await?;
     let removed = admin.clear_cache(&context(project, cancel)).await?;
     guard.release()?;
     Ok(removed)

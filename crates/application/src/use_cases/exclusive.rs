@@ -6,27 +6,25 @@ use tracing::{info, warn};
 
 use super::run_all::in_progress;
 use crate::World;
-use crate::context::{Cancel, StageContext};
-use crate::ports::{Acquired, LockGuard, LockState, RemoteStorage};
+use crate::context::StageContext;
+use crate::ports::{Acquired, LockGuard, LockHolder, LockState, RemoteStorage};
 
-/// Takes the project's lock; `BACKUP_IN_PROGRESS` while a run has it.
+/// Takes the project's lock; `BACKUP_IN_PROGRESS` at once where anybody has it, be it a run, a recovery
+/// or work like this.
 ///
-/// It is taken as a recovery takes it, since this is no backup either: a run that comes meanwhile
-/// waits for it instead of giving up, and so does this where a recovery has it.
+/// It is never waited for: one run alone may wait for a lock, and a further one is folded into it, which
+/// must not be into something that makes no backup. It is taken as a recovery takes it, so that a run
+/// that comes meanwhile waits for it instead of giving up.
 pub(super) async fn exclusive(
     world: &World,
     project: &ProjectName,
-    cancel: &Cancel,
 ) -> Result<Box<dyn LockGuard>, Failure> {
     let stale = matches!(world.lock.state(project).await?, LockState::Stale(_));
-    let acquired = match world.lock.acquire_to_recover(project).await? {
-        Acquired::Busy(holder) if holder.recovering => {
-            world.lock.acquire_or_queue(project, cancel).await?
-        }
-        other => other,
-    };
-    let guard = match acquired {
+    let guard = match world.lock.acquire_to_recover(project).await? {
         Acquired::Locked(guard) => guard,
+        Acquired::Busy(holder) | Acquired::Folded(holder) if holder.recovering => {
+            return Err(put_right(project, holder));
+        }
         Acquired::Busy(holder) | Acquired::Folded(holder) => {
             return Err(in_progress(project.as_str(), holder));
         }
@@ -36,6 +34,14 @@ pub(super) async fn exclusive(
         world.children.end_orphans(project).await?;
     }
     Ok(guard)
+}
+
+fn put_right(project: &ProjectName, holder: LockHolder) -> Failure {
+    let pid = holder.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+    let message =
+        format!("a recovery, prune, forget or cache of {project} has its lock now (pid {pid})");
+    Failure::new(ErrorCode::BackupInProgress, message)
+        .with_remedy("wait for its end, then run the command again")
 }
 
 /// On `REPO_LOCKED`: removes locks whose processes are gone; true where that freed one.

@@ -53,7 +53,7 @@ impl<'a> Forget<'a> {
     /// refused here too: meanwhile retention may have removed the others.
     pub async fn execute(&self, id: &str, force: bool) -> Result<Forgotten, Failure> {
         let (storage, admin) = (self.world.registries.storage)(self.project)?;
-        let guard = exclusive(self.world, &self.project.name, &self.ctx.cancel).await?;
+        let guard = exclusive(self.world, &self.project.name).await?;
         let all = storage.snapshots(&self.ctx).await?;
         let snapshot = pick(&all, &self.project.name, id)?.clone();
         if !force && let Some(lost) = self.lost_with(&snapshot, &all) {

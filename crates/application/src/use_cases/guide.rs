@@ -50,7 +50,6 @@ fn quoted(path: &Path) -> String {
 }
 
 fn import(db: &Database, file: &str) -> String {
-    let user = db.user.as_deref().unwrap_or("USER");
     let (host, port, name) = (&db.host, db.port, &db.name);
     match db.engine {
         Engine::Postgres if db.is_whole_server() => format!(
@@ -66,17 +65,16 @@ fn import(db: &Database, file: &str) -> String {
         ),
         Engine::Postgres => format!(
             "Load it into a new, empty database, and look at it before you put it in the old \
-             one's place:\n\
-             createdb -h {host} -p {port} -U postgres --owner {user} {name}_restored\n\
-             pg_restore -h {host} -p {port} -U postgres --role {user} --dbname {name}_restored --no-owner \
-             --exit-on-error {file}"
+             one's place; owners and grants come back as they were:\n\
+             createdb -h {host} -p {port} -U postgres --template template0 {name}_restored\n\
+             pg_restore -h {host} -p {port} -U postgres --dbname {name}_restored --exit-on-error {file}\n\
+             Where the server lacks their roles, make those first, or add `--no-owner --no-acl \
+             --role ROLE` with the role that your application logs in as."
         ),
-        Engine::Mysql | Engine::Mariadb => format!(
-            "Load it into a new, empty database:\n\
-             mysql -h {host} -P {port} -u {user} -p -e 'CREATE DATABASE {name}_restored'\n\
-             mysql -h {host} -P {port} -u {user} -p {name}_restored < {file}\n\
-             If an older client stops at the first line (`enable the sandbox mode`), remove that \
-             line."
+        Engine::Mysql | Engine::Mariadb => mysql(db, file),
+        Engine::Mongodb if db.is_whole_server() => format!(
+            "Load it into a new server: every database comes back under its own name:\n\
+             mongorestore --host {host} --port {port} --archive={file}"
         ),
         Engine::Mongodb => format!(
             "Load it beside the old database:\n\
@@ -93,9 +91,40 @@ fn import(db: &Database, file: &str) -> String {
             )
         }
         Engine::Redis => format!(
-            "Stop the server, put the file in place of its dump.rdb (see `CONFIG GET dir`), turn \
-             appendonly off for the first start:\n\
-             redis-check-rdb {file}"
+            "Look at the file, stop the server, and put the file in place of its dump.rdb (`CONFIG \
+             GET dir` tells the folder); append-only files would be read instead of it:\n\
+             redis-check-rdb {file}\n\
+             systemctl stop redis-server\n\
+             mv /var/lib/redis/appendonlydir /var/lib/redis/appendonlydir.old\n\
+             install -o redis -g redis -m 660 {file} /var/lib/redis/dump.rdb\n\
+             Start it with `appendonly no`. If it is to have append-only files, make them from what \
+             it has loaded before you go back to your configuration, or the next start is empty:\n\
+             redis-cli CONFIG SET appendonly yes\n\
+             redis-cli INFO persistence   (wait for aof_rewrite_in_progress:0)"
         ),
     }
+}
+
+/// By an administrator: the user of the backup may read alone.
+fn mysql(db: &Database, file: &str) -> String {
+    let client = if db.engine == Engine::Mysql { "mysql" } else { "mariadb" };
+    let (host, port, name) = (&db.host, db.port, &db.name);
+    let to = match host.strip_suffix(".sock") {
+        Some(_) => format!("--socket {host}"),
+        None if host.starts_with('/') => format!("--socket {host}/mysqld.sock"),
+        None => format!("-h {host} -P {port}"),
+    };
+    let sandbox = "If an older client stops at the first line (`enable the sandbox mode`), remove \
+                   that line.";
+    if db.is_whole_server() {
+        return format!(
+            "Load it into a new server, as its administrator:\n\
+             {client} {to} -u root -p --binary-mode < {file}\n{sandbox}"
+        );
+    }
+    format!(
+        "Load it into a new, empty database, as an administrator:\n\
+         {client} {to} -u root -p -e 'CREATE DATABASE `{name}_restored`'\n\
+         {client} {to} -u root -p --binary-mode {name}_restored < {file}\n{sandbox}"
+    )
 }

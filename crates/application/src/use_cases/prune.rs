@@ -31,7 +31,7 @@ pub async fn prune(
 ) -> Result<PruneOutcome, Failure> {
     let (storage, _) = (world.registries.storage)(project)?;
     let ctx = StageContext::new(Stage::Prune, cancel.clone(), Arc::new(project.redactor()));
-    let guard = exclusive(world, &project.name, cancel).await?;
+    let guard = exclusive(world, &project.name).await?;
     let snapshots = thin_out(storage.as_ref(), &project.retention.keep, &ctx).await?;
     let dumps = match plan::skip_reason(Stage::Cleanup, project) {
         None => remove_old_dumps(world, project).await?,

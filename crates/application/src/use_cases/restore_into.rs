@@ -150,7 +150,10 @@ impl<'a> RestoreInto<'a> {
         let loaded = loaded.map_err(|mut failure| {
             if created {
                 let name = shown(&options.database);
-                failure.message += &format!("; the database {name} was created for it, and stays");
+                failure.message = format!(
+                    "{}; the database {name} was created for it, and stays",
+                    failure.message
+                );
             }
             failure
         })?;

@@ -150,4 +150,8 @@ pub fn in_progress(project: &str, holder: LockHolder) -> Failure {
         ErrorCode::BackupInProgress,
         format!("a backup of {project} is already in progress since {since} (pid {pid})"),
     )
+    .with_remedy(format!(
+        "wait for it (`backupctl status {project}` shows its stage and its id), queue behind it with \
+         `backupctl run {project} --wait`, or end one that hangs with `backupctl runs abort ID`"
+    ))
 }

@@ -253,10 +253,13 @@ async fn a_success_that_did_not_come_is_a_failure_and_one_that_was_never_due_is_
     assert_eq!(judge(shop().build(), vec![failed(today)]).await, Some((fail, ssh)));
     assert_eq!(judge(shop().build(), vec![]).await, Some((warn, None)));
     let later = vec![good(today), failed("2026-03-18T04:00:00Z")];
-    assert_eq!(judge(shop().build(), later).await, Some((warn, ssh)));
+    assert_eq!(judge(shop().build(), later).await, Some((fail, ssh)));
     let unscheduled = || project("shop").everything().build();
     assert_eq!(judge(unscheduled(), vec![]).await, Some((warn, None)));
     assert_eq!(judge(unscheduled(), vec![good(before)]).await, Some((pass, None)));
+    assert_eq!(judge(unscheduled(), vec![good("2026-03-10T03:00:00Z")]).await, Some((warn, None)));
+    let last_failed = vec![good(before), failed(today)];
+    assert_eq!(judge(unscheduled(), last_failed).await, Some((fail, ssh)));
     assert_eq!(judge(shop().disabled().build(), vec![]).await, None);
 }
 

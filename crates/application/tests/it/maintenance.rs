@@ -133,22 +133,42 @@ async fn nothing_is_done_beside_a_run() {
 }
 
 #[tokio::test]
-async fn what_a_recovery_holds_is_waited_for_and_what_a_dead_run_left_is_ended() {
+async fn nothing_is_waited_for_so_that_no_run_is_folded_into_it() {
     let bench = TestBench::new();
     run(&bench, &shop()).await;
     bench.lock.set_held(&name("shop"), LockHolder { recovering: true, ..HOLDER });
+    let refused = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::BackupInProgress);
+    assert!(refused.message.contains("a recovery, prune") && refused.message.contains("99"));
+    assert!(!bench.journal.has("lock acquire_or_queue"));
+}
+
+#[tokio::test]
+async fn a_run_waits_for_it() {
+    let bench = TestBench::new();
+    run(&bench, &shop()).await;
+    let hold = bench.repository.hold("prune");
     let (world, shop_) = (bench.world(), shop());
     let pruning = prune(&world, &shop_, &bench.cancel);
-    let recovery = async {
+    let next = async {
         bench.lock.queued(&name("shop")).await;
-        bench.lock.set_free(&name("shop"));
+        hold.release();
     };
-    let (outcome, ()) = tokio::join!(pruning, recovery);
-    outcome.unwrap();
+    let second = async {
+        hold.entered().await;
+        run(&bench, &shop()).await
+    };
+    let (pruned, (), second) = tokio::join!(pruning, next, second);
+    pruned.unwrap();
+    assert_eq!(second.status, backupctl_domain::RunStatus::Success);
+}
 
+#[tokio::test]
+async fn what_a_dead_run_left_is_ended() {
+    let bench = TestBench::new();
     bench.lock.set_stale(&name("shop"), HOLDER);
     bench.children.leave(2);
-    prune(&world, &shop_, &bench.cancel).await.unwrap();
+    prune(&bench.world(), &shop(), &bench.cancel).await.unwrap();
     bench.journal.assert_order(&["lock recover shop", "end_orphans shop", "prune"]);
 }
 

@@ -236,3 +236,14 @@ fn the_guide_of_a_dump_with_roles_names_psql_and_the_script() {
     assert!(all.contains("--dbname postgres --file /back/db/shop_backup_*.sql"), "{all}");
     assert!(!all.contains("createdb"), "{all}");
 }
+
+#[test]
+fn the_guide_of_a_whole_mongodb_server_renames_nothing() {
+    for (name, renames) in [("shop", true), ("all", false)] {
+        let project = builders::project("shop").database(builders::database(Engine::Mongodb, name));
+        let text = import_guide(&project.build(), "latest", Path::new("/back"));
+        assert!(text.contains("mongorestore"), "{text}");
+        assert_eq!(text.contains("--nsFrom"), renames, "{text}");
+        assert_eq!(text.contains("new server"), !renames, "{text}");
+    }
+}

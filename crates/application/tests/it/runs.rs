@@ -267,3 +267,18 @@ async fn only_a_good_configuration_reaches_the_daemon() {
     assert_eq!(reload::reload(&*bench.processes, &good).await.unwrap(), 4712);
     assert_eq!(bench.journal.count("reload the daemon"), 1);
 }
+
+#[tokio::test]
+async fn a_waiting_run_that_takes_the_lock_at_once_is_told() {
+    let bench = TestBench::new();
+    let run = going();
+    bench.audit.seed(run.clone());
+    // The run has died, and the one that waited holds the lock by now.
+    let next = LockHolder { pid: Some(4242), started: None, recovering: false };
+    bench.lock.set_held(&name("shop"), next);
+    let refused = abort(&bench, &run).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::BackupInProgress);
+    assert!(refused.message.contains("taken at once by what had waited"), "{}", refused.message);
+    assert!(refused.message.contains("4242"), "{}", refused.message);
+    assert!(refused.remedy.contains("backupctl recover shop"), "{}", refused.remedy);
+}

@@ -2,6 +2,7 @@
 //! that start backupctl, and whether successes come as promised.
 
 use std::path::Path;
+use std::time::Duration;
 
 use backupctl_domain::freshness::Freshness;
 use backupctl_domain::plan::{self, Space};
@@ -13,6 +14,9 @@ use super::{FRESHNESS, Health};
 use crate::ports::{FileSystem, ProjectEntry, ServiceUnit};
 use crate::use_cases::checks::{Check, CheckOutcome};
 use crate::use_cases::status::{ProjectStatus, Status};
+
+/// How old the last success of a project without a schedule may be.
+const UNSCHEDULED_LIMIT: Duration = Duration::from_hours(7 * 24);
 
 impl Health {
     pub(super) async fn machine(&self) -> Vec<Check> {
@@ -198,12 +202,16 @@ fn judge(p: &ProjectStatus, now: Timestamp, tz: &TimeZone) -> Option<Check> {
                 ),
             }),
         },
+        // Green again only by a run that succeeds: what is stored is older than it should be.
         _ if failed.is_some() => Check {
             name,
-            outcome: CheckOutcome::Warn,
+            outcome: CheckOutcome::Fail,
             message: format!("{success}{why_text}"),
             code: why.map(|e| e.code),
-            remedy: why.map(|e| e.remedy.clone()),
+            remedy: Some(why.map_or_else(
+                || format!("see why with `backupctl logs {}`, then make one with {again}", p.name),
+                |e| e.remedy.clone(),
+            )),
         },
         Freshness::NeverRan { .. } => Check::warn(
             name,
@@ -218,11 +226,21 @@ fn judge(p: &ProjectStatus, now: Timestamp, tz: &TimeZone) -> Option<Check> {
             Check::pass(name, format!("{success}, the next is due by {due}"))
         }
         Freshness::Paused => Check::pass(name, format!("paused, {success}")),
+        Freshness::Unscheduled { last_success: Some(at) } if is_old(at, now) => Check::warn(
+            name,
+            format!("no schedule, {success}"),
+            format!("make one with {again}, and let a `cron` key or a timer make the next"),
+        ),
         Freshness::Unscheduled { .. } => Check::pass(name, format!("no schedule, {success}")),
     })
 }
 
+/// Whether a success that nothing promised to follow up is to be mentioned.
+fn is_old(success: Timestamp, now: Timestamp) -> bool {
+    Duration::try_from(now.duration_since(success)).is_ok_and(|age| age > UNSCHEDULED_LIMIT)
+}
+
 fn succeeded(run: &BackupRun, now: Timestamp) -> String {
-    let age = std::time::Duration::try_from(now.duration_since(run.started_at)).unwrap_or_default();
+    let age = Duration::try_from(now.duration_since(run.started_at)).unwrap_or_default();
     format!("last success {} ago", human::age(age))
 }
