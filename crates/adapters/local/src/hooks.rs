@@ -33,6 +33,8 @@ impl ShellHooks {
             .args(["-c", &call.command])
             .timeout(Some(call.timeout))
             .capture_limit(TAIL_BYTES)
+            // Hooks are promised the environment.
+            .whole_environment()
             .join_output();
         for (key, value) in &call.env {
             tool = tool.env(key, value);

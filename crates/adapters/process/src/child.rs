@@ -265,7 +265,7 @@ fn expression(
     if let Some(token) = token {
         expression = expression.env(TOKEN, token);
     }
-    for key in &tool.env_remove {
+    for key in tool.withheld() {
         expression = expression.env_remove(key);
     }
     if let Some(dir) = &tool.cwd {

@@ -17,10 +17,12 @@ impl Tool {
     pub fn replace_process(self) -> ProcessError {
         let program = self.name();
         let mut command = Command::new(&self.program);
-        command.args(&self.args).envs(self.env);
-        for key in &self.env_remove {
+        command.args(&self.args);
+        for key in self.withheld() {
             command.env_remove(key);
         }
+        // What is set stays set, as in a child.
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }

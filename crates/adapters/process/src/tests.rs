@@ -56,6 +56,35 @@ async fn output_and_status_are_kept_apart() {
     assert_eq!((out.code, out.signal), (None, Some(9)));
 }
 
+/// Tests may not change their own environment, so a second process of this test binary has the secrets.
+#[tokio::test]
+async fn our_own_secrets_are_inherited_by_nobody_unless_asked_for() {
+    const INNER: &str = "BACKUPCTL_TEST_INNER";
+    let show = "echo ${BACKUPCTL_INTO_PASSWORD-none} ${SMTP_PASSWORD-none} ${RESTIC_PASSWORD-none}";
+    #[expect(clippy::disallowed_methods, reason = "the test is two processes")]
+    let is_inner = std::env::var_os(INNER).is_some();
+    if is_inner {
+        for (tool, said) in [
+            (sh(show), "none none none\n"),
+            (sh(show).env("RESTIC_PASSWORD", "given"), "none none given\n"),
+            (sh(show).whole_environment(), "none mail repository\n"),
+        ] {
+            let output = tool.run(&ctx()).await.unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), said);
+        }
+        return;
+    }
+    let this = std::env::current_exe().unwrap();
+    let inner = Tool::new("env")
+        .args(["BACKUPCTL_INTO_PASSWORD=into", "SMTP_PASSWORD=mail", "RESTIC_PASSWORD=repository"])
+        .arg(format!("{INNER}=1"))
+        .arg(this)
+        .args(["--exact", "tests::our_own_secrets_are_inherited_by_nobody_unless_asked_for"]);
+    let output = inner.run(&ctx()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.success() && said.contains("1 passed"), "{said}{}", output.stderr);
+}
+
 #[tokio::test]
 async fn surroundings_are_as_told_and_stdin_is_empty() {
     let dir = tempfile::tempdir().unwrap();

@@ -13,6 +13,18 @@ pub enum EndSignal {
     Term,
 }
 
+/// Variables with secrets of this process: the first is read from the environment alone, the others are
+/// keys of the configuration.
+const OWN_SECRETS: [&str; 7] = [
+    "BACKUPCTL_INTO_PASSWORD",
+    "AUDIT_DATABASE_URL",
+    "AUDIT_DB_PASSWORD",
+    "RESTIC_PASSWORD",
+    "SLACK_WEBHOOK_URL",
+    "SMTP_PASSWORD",
+    "WEBHOOK_URL",
+];
+
 /// A program to run.
 #[derive(Debug, Clone)]
 pub struct Tool {
@@ -30,6 +42,7 @@ pub struct Tool {
     pub(crate) new_session: bool,
     pub(crate) container: Option<String>,
     pub(crate) token: Option<String>,
+    pub(crate) whole_environment: bool,
 }
 
 impl Tool {
@@ -50,6 +63,7 @@ impl Tool {
             new_session: false,
             container: None,
             token: None,
+            whole_environment: false,
         }
     }
 
@@ -72,6 +86,20 @@ impl Tool {
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
+    }
+
+    /// Leaves it this process's secrets too, which no program gets otherwise unless [`Tool::env`] sets
+    /// them: for the user's own commands. What `restore --into` logs in with stays here in any case.
+    #[must_use]
+    pub fn whole_environment(mut self) -> Self {
+        self.whole_environment = true;
+        self
+    }
+
+    /// The inherited variables that are kept from it.
+    pub(crate) fn withheld(&self) -> impl Iterator<Item = &OsStr> {
+        let own = if self.whole_environment { &OWN_SECRETS[..1] } else { &OWN_SECRETS[..] };
+        own.iter().map(OsStr::new).chain(self.env_remove.iter().map(OsString::as_os_str))
     }
 
     /// Keeps an inherited variable from it.

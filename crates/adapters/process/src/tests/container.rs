@@ -1,8 +1,9 @@
 //! Programs in a container, by a stand-in for Docker's client.
 
 use std::fs;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
+use backupctl_application::context::Interrupt;
 use backupctl_domain::ErrorCode;
 use backupctl_testkit::services::DockerClient;
 
@@ -61,14 +62,19 @@ async fn without_a_client_it_is_said_at_once() {
 
 #[tokio::test]
 async fn a_hanging_program_is_ended_inside() {
-    let dir = tempfile::tempdir().unwrap();
     let docker = DockerClient::new();
     let path = docker.path();
-    let pid = dir.path().join("pid");
-    let script = format!("echo $$ > {}; exec sleep 600", pid.display());
-    let tool = inside(sh(&script), &path, "db").timeout(Some(Duration::from_secs(3)));
-    tool.run(&ctx()).await.unwrap_err();
-    assert_dies(&fs::read_to_string(pid).unwrap());
+    // Its first line tells that it hangs now; however long that took to come.
+    let tool = inside(sh("echo $$; exec sleep 600"), &path, "db");
+    let ctx = ctx();
+    let (cancel, told) = (ctx.cancel.clone(), Arc::new(Mutex::new(String::new())));
+    let said = Arc::clone(&told);
+    let ran = tool.run_lines(&ctx, move |line| {
+        said.lock().unwrap().push_str(&String::from_utf8_lossy(line));
+        cancel.cancel(Interrupt::Term);
+    });
+    ran.await.unwrap_err();
+    assert_dies(&told.lock().unwrap());
 }
 
 /// The stand-in must be in this process's PATH for this, so the test does by hand what the next start
