@@ -5,7 +5,7 @@
 
 mod compress;
 mod decompress;
-mod gzip;
+mod pool;
 mod sink;
 mod watch;
 

@@ -71,15 +71,13 @@ fn an_insertion_leaves_most_of_the_compressed_file_alike() {
     let before = text(8_000_000);
     let mut after = before.clone();
     after.splice(100_000..100_000, *b"an insertion of some bytes");
-    for (compression, end, least) in [(ZSTD, 4, 60), (GZIP, 0, 80)] {
+    for (compression, least) in [(ZSTD, 75), (GZIP, 80)] {
         let bytes = |data: &[u8], name: &str| {
             let written = pumped(data, compression, name, dir.path());
             fs::read(written.file.partial()).unwrap()
         };
         let (a, b) = (bytes(&before, "a"), bytes(&after, "b"));
-        // zstd ends with a checksum of the whole, in which two files differ.
-        let back = |bytes: &[u8]| bytes.iter().rev().skip(end).copied().collect::<Vec<_>>();
-        let same = back(&a).iter().zip(back(&b).iter()).take_while(|(x, y)| x == y).count();
+        let same = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
         assert!(same * 100 / a.len() >= least, "{compression:?}: {same} of {}", a.len());
     }
 }

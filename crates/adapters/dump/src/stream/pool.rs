@@ -1,68 +1,85 @@
-//! gzip on several cores: blocks become members of their own, and members in a row are one gzip file.
+//! Compression on several cores: blocks become frames of their own, and frames in a row are one file
+//! (gzip calls them members).
 //!
 //! Blocks end where the content says so (a rolling hash over the last 64 bytes), so that an insertion
-//! moves the following blocks without changing them and they deduplicate.
+//! moves the following blocks without changing them and they deduplicate. No block knows anything of
+//! another one, so a change reaches no further than its own.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
+use std::mem;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use flate2::write::GzEncoder;
-
 use super::Sink;
 
-const MIN_BLOCK: usize = 256 * 1024;
-const MAX_BLOCK: usize = 1024 * 1024;
-/// The hash's top 18 bits: a cut every 256 KiB on average once the least size is reached.
-const CUT_MASK: u64 = 0xffff_c000_0000_0000;
+/// Where blocks end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cuts {
+    /// No block but the last is smaller.
+    pub(crate) min: usize,
+    /// No block is larger.
+    pub(crate) max: usize,
+    /// Between the two, a block ends where these bits of the hash are all zero. The top bits know of
+    /// the most bytes.
+    pub(crate) mask: u64,
+}
 
-/// A member and the two buffers it was made with.
+/// What one thread compresses with.
+pub(crate) trait Packer: Send + 'static {
+    /// Compresses a block into `frame`, which is empty.
+    fn pack(&mut self, block: &[u8], frame: &mut Vec<u8>) -> io::Result<()>;
+}
+
+/// A block and the frame it has become.
 type Done = io::Result<(Vec<u8>, Vec<u8>)>;
 
 struct Job {
     block: Vec<u8>,
-    member: Vec<u8>,
+    frame: Vec<u8>,
     reply: SyncSender<Done>,
 }
 
-/// Threads that compress blocks; their members come out in order.
-pub(crate) struct GzipPool {
+/// Threads that compress blocks; their frames come out in order.
+pub(crate) struct Pool {
+    cuts: Cuts,
     jobs: Option<Sender<Job>>,
     pending: VecDeque<Receiver<Done>>,
     in_flight: usize,
     block: Vec<u8>,
     hash: u64,
+    begun: bool,
     spare: Vec<(Vec<u8>, Vec<u8>)>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl GzipPool {
-    /// Starts the threads.
-    pub(crate) fn new(level: i32, workers: u32) -> io::Result<Self> {
-        let level = flate2::Compression::new(level.clamp(1, 9).unsigned_abs());
+impl Pool {
+    /// Starts a thread for each packer.
+    pub(crate) fn new<P: Packer>(cuts: Cuts, packers: Vec<P>) -> io::Result<Self> {
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
-        let workers = workers.max(1) as usize;
-        let mut threads = Vec::with_capacity(workers);
-        for _ in 0..workers {
+        let mut threads = Vec::with_capacity(packers.len());
+        for packer in packers {
             let queue = Arc::clone(&queue);
-            threads
-                .push(Builder::new().name("gzip".to_owned()).spawn(move || work(&queue, level))?);
+            let thread = Builder::new().name("compress".to_owned());
+            threads.push(thread.spawn(move || work(&queue, packer))?);
         }
         Ok(Self {
+            cuts,
             jobs: Some(jobs),
             pending: VecDeque::new(),
-            in_flight: workers + 1,
-            block: Vec::with_capacity(MAX_BLOCK),
+            // One waits for whichever thread is done first.
+            in_flight: threads.len() + 1,
+            block: Vec::with_capacity(cuts.max),
             hash: 0,
+            begun: false,
             spare: Vec::new(),
             threads,
         })
     }
 
-    /// Adds bytes; members that are ready go to `sink`.
+    /// Adds bytes; frames that are ready go to `sink`.
     pub(crate) fn push(&mut self, mut data: &[u8], sink: &mut Sink) -> io::Result<()> {
         while !data.is_empty() {
             let (taken, cut) = self.find_cut(data);
@@ -75,48 +92,52 @@ impl GzipPool {
         Ok(())
     }
 
-    /// Compresses the rest and ends the threads. No input at all is one empty member.
+    /// Compresses the rest and ends the threads. No input at all is one empty frame.
     pub(crate) fn finish(mut self, sink: &mut Sink) -> io::Result<()> {
-        self.send(sink)?;
+        if !self.begun || !self.block.is_empty() {
+            self.send(sink)?;
+        }
         while !self.pending.is_empty() {
             self.receive(sink)?;
         }
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            thread.join().map_err(|_| io::Error::other("a gzip thread has panicked"))?;
+            thread.join().map_err(|_| io::Error::other("a compressing thread has panicked"))?;
         }
         Ok(())
     }
 
     /// How much of `data` belongs to the current block, and whether the block ends there.
     fn find_cut(&mut self, data: &[u8]) -> (usize, bool) {
+        let Cuts { min, max, mask } = self.cuts;
         let have = self.block.len();
         // Below the least size nothing can end, so nothing is hashed but the 64 bytes before it.
-        let skip = MIN_BLOCK.saturating_sub(have + 64).min(data.len());
-        let end = (MAX_BLOCK - have).min(data.len());
+        let skip = min.saturating_sub(have + 64).min(data.len());
+        let end = (max - have).min(data.len());
         let mut hash = self.hash;
         for (i, byte) in data[skip..end].iter().enumerate() {
             hash = (hash << 1).wrapping_add(GEAR[usize::from(*byte)]);
-            if hash & CUT_MASK == 0 && have + skip + i >= MIN_BLOCK {
+            if hash & mask == 0 && have + skip + i >= min {
                 return (skip + i + 1, true);
             }
         }
         self.hash = hash;
-        (end, have + end == MAX_BLOCK)
+        (end, have + end == max)
     }
 
     fn send(&mut self, sink: &mut Sink) -> io::Result<()> {
         self.hash = 0;
+        self.begun = true;
         while self.pending.len() >= self.in_flight {
             self.receive(sink)?;
         }
-        let (next, member) =
-            self.spare.pop().unwrap_or_else(|| (Vec::with_capacity(MAX_BLOCK), Vec::new()));
-        let block = std::mem::replace(&mut self.block, next);
+        let (next, frame) =
+            self.spare.pop().unwrap_or_else(|| (Vec::with_capacity(self.cuts.max), Vec::new()));
+        let block = mem::replace(&mut self.block, next);
         let (reply, answer) = sync_channel(1);
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send(Job { block, member, reply }));
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send(Job { block, frame, reply }));
         if !matches!(sent, Some(Ok(()))) {
-            return Err(io::Error::other("the gzip threads are gone"));
+            return Err(io::Error::other("the compressing threads are gone"));
         }
         self.pending.push_back(answer);
         Ok(())
@@ -124,24 +145,23 @@ impl GzipPool {
 
     fn receive(&mut self, sink: &mut Sink) -> io::Result<()> {
         let Some(answer) = self.pending.pop_front() else { return Ok(()) };
-        let (mut block, mut member) =
-            answer.recv().map_err(|_| io::Error::other("a gzip thread has panicked"))??;
-        sink.write(&member)?;
+        let (mut block, mut frame) =
+            answer.recv().map_err(|_| io::Error::other("a compressing thread has panicked"))??;
+        sink.write(&frame)?;
         block.clear();
-        member.clear();
-        self.spare.push((block, member));
+        frame.clear();
+        self.spare.push((block, frame));
         Ok(())
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, level: flate2::Compression) {
+fn work(queue: &Mutex<Receiver<Job>>, mut packer: impl Packer) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { block, member, reply }) = next else { return };
-        let mut encoder = GzEncoder::new(member, level);
-        let done = encoder.write_all(&block).and_then(|()| encoder.finish());
+        let Ok(Job { block, mut frame, reply }) = next else { return };
+        let done = packer.pack(&block, &mut frame);
         // Nobody waits any more where the dump was given up.
-        let _ = reply.send(done.map(|member| (block, member)));
+        let _ = reply.send(done.map(|()| (block, frame)));
     }
 }
 
