@@ -5,11 +5,14 @@ use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// After so many bytes the disk is set to work, so that the sync at the end finds little left to do
-/// and a large file does not fill the machine's memory with unwritten pages.
-const SYNC_EVERY: u64 = 16 << 20;
+/// The disk is set to work early and again and again, so that the sync at the end finds little left to
+/// do and a large file does not fill the machine's memory with unwritten pages: first after so many
+/// bytes …
+const FIRST_STEP: u64 = 1 << 20;
+/// … and then each time the file is half as large again, at the latest after so many.
+const LAST_STEP: u64 = 16 << 20;
 
-/// Syncs a file on a thread of its own, every 16 MiB. The thread starts with the first of them.
+/// Syncs a growing file on a thread of its own. The thread starts with the first sync.
 #[derive(Debug, Default)]
 pub struct Syncer {
     synced: u64,
@@ -25,7 +28,8 @@ struct Running {
 impl Syncer {
     /// To be told after each write that `file` has `bytes` in it now; fails where syncing has.
     pub fn written(&mut self, file: &File, bytes: u64) -> io::Result<()> {
-        if bytes.saturating_sub(self.synced) < SYNC_EVERY {
+        let step = (self.synced / 2).clamp(FIRST_STEP, LAST_STEP);
+        if bytes.saturating_sub(self.synced) < step {
             return Ok(());
         }
         self.synced = bytes;
