@@ -1,5 +1,8 @@
 //! What a tiny run costs beyond the programs that it needs anyway.
 
+use std::fs;
+use std::path::PathBuf;
+
 use anyhow::Result;
 use serde_json::json;
 
@@ -28,19 +31,29 @@ pub(super) fn measure(world: &World, size: &Size, report: &mut Report) -> Result
     world.run(&config, "tiny")?;
     cost(&mut world.script(&repository, &script))?;
 
+    let bare_config = without_database(world)?;
+    world.run(&bare_config, "files")?;
+
     let (mut beyond, mut own_cpu, mut whole, mut bare) = (vec![], vec![], vec![], vec![]);
+    let (mut whole_cpu, mut bare_cpu) = (vec![], vec![]);
+    let (mut files_beyond, mut files_cpu) = (vec![], vec![]);
     let (mut processes, mut restics) = (vec![], vec![]);
     let mut last = Vec::new();
     for _ in 0..size.many {
         let run = world.run(&config, "tiny")?;
-        let children: f64 = run.children.iter().map(|(_, wall)| wall).sum();
-        beyond.push(run.cost.wall * 1000.0 - children);
+        beyond.push(run.beyond_children_ms());
         own_cpu.push(run.own_cpu_ms);
         whole.push(run.cost.wall * 1000.0);
+        whole_cpu.push(run.cost.cpu * 1000.0);
         processes.push(count(run.children.iter()));
         restics.push(count(run.children.iter().filter(|(program, _)| program == "restic")));
         last = run.children;
-        bare.push(cost(&mut world.script(&repository, &script))?.wall * 1000.0);
+        let by_hand = cost(&mut world.script(&repository, &script))?;
+        bare.push(by_hand.wall * 1000.0);
+        bare_cpu.push(by_hand.cpu * 1000.0);
+        let run = world.run(&bare_config, "files")?;
+        files_beyond.push(run.beyond_children_ms());
+        files_cpu.push(run.own_cpu_ms);
     }
     report.figure(
         "overhead_wall_ms",
@@ -56,8 +69,30 @@ pub(super) fn measure(world: &World, size: &Size, report: &mut Report) -> Result
         "ms",
         Goal::AtMost(30.0),
     );
+    report.figure(
+        "files_overhead_wall_ms",
+        "The same for a project without a database: wall time beyond its child processes",
+        &files_beyond,
+        "ms",
+        Goal::AtMost(30.0),
+    );
+    report.figure(
+        "files_overhead_cpu_ms",
+        "The same for a project without a database: CPU time of backupctl itself",
+        &files_cpu,
+        "ms",
+        Goal::AtMost(30.0),
+    );
     report.figure("tiny_run_wall_ms", "Tiny run: wall time", &whole, "ms", Goal::None);
     report.figure("tiny_script_wall_ms", "The same by a script", &bare, "ms", Goal::None);
+    report.figure(
+        "tiny_run_cpu_ms",
+        "Tiny run: CPU time of all its processes",
+        &whole_cpu,
+        "ms",
+        Goal::None,
+    );
+    report.figure("tiny_script_cpu_ms", "The same by a script", &bare_cpu, "ms", Goal::None);
     report.figure("processes", "Tiny run: child processes", &processes, "", Goal::None);
     report.figure(
         "restic_processes",
@@ -70,6 +105,15 @@ pub(super) fn measure(world: &World, size: &Size, report: &mut Report) -> Result
     report.table("children", "The child processes of a tiny run:", &["Program", "ms"], rows);
     println!("  {:.1} ms beyond its children", median(&beyond));
     Ok(())
+}
+
+/// A project that only has files: nothing to compress, to hash or to unpack. What is left of the
+/// overhead is that of the run itself.
+fn without_database(world: &World) -> Result<PathBuf> {
+    let folder = world.folder("files-assets")?;
+    fs::write(folder.join("file"), "content")?;
+    let more = json!({ "database": null, "assets": { "paths": [folder] } });
+    world.project("files", "", &more)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a handful of processes")]

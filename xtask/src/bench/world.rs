@@ -220,6 +220,12 @@ impl World {
 }
 
 impl Measured {
+    /// Milliseconds of the run in which none of its child processes was running.
+    pub(crate) fn beyond_children_ms(&self) -> f64 {
+        let children: f64 = self.children.iter().map(|(_, wall)| wall).sum();
+        self.cost.wall * 1000.0 - children
+    }
+
     /// Seconds that a stage took, from the record.
     pub(crate) fn stage(&self, name: &str) -> Result<f64> {
         let stages = self.record["stages"].as_array().context("a record has stages")?;
