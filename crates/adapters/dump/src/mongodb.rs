@@ -296,18 +296,30 @@ impl MongodbDumper {
         .with_remedy("run the backup again; if it happens twice, update mongodump"))
     }
 
+    /// A server lists to a user what that user may read, and `mongodump` is content with that.
+    fn check_sight(&self, plan: &Plan, summary: &Summary) -> Result<(), Failure> {
+        let Some(user) = self.database.user.as_ref().filter(|_| self.all()) else { return Ok(()) };
+        if plan.extra.selects.is_some() || sees_admin(summary) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            ErrorCode::DumpIncomplete,
+            format!(
+                "the dump of {} holds nothing of the database admin, which every server has: user {user} lacks the role `backup` and may see only some databases",
+                place(&self.database)
+            ),
+        )
+        .with_remedy(format!(
+            "`use admin; db.grantRolesToUser('{user}', [{{role: 'backup', db: 'admin'}}])` in the user's authentication database, or a project for each database by its name"
+        )))
+    }
+
     fn warnings(&self, plan: &Plan, summary: &Summary) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Some(arg) = &plan.extra.selects {
             warnings.push(format!(
                 "{arg} in `database.options.extra_args` chooses what is dumped: the rest is in no backup of this project"
             ));
-        }
-        if self.all() && self.database.user.is_some() && !sees_admin(summary) {
-            warnings.push(
-                "the dump holds nothing of the database admin: the user may see only some databases; grant it the role `backup` on admin"
-                    .to_owned(),
-            );
         }
         if summary.documents.is_empty() {
             warnings.push(format!(
@@ -319,8 +331,7 @@ impl MongodbDumper {
     }
 }
 
-/// A server lists to a user what that user may read, and `mongodump` is content with that. Every
-/// server has this one collection.
+/// Every server has this one collection.
 fn sees_admin(summary: &Summary) -> bool {
     summary.documents.contains_key("admin.system.version")
 }
@@ -391,6 +402,7 @@ impl DatabaseDumper for MongodbDumper {
             .with_detail(stderr::tail(&output.stderr)));
         }
         let summary = self.compare(reader, &output)?;
+        self.check_sight(&plan, &summary)?;
         let warnings = self.warnings(&plan, &summary);
         let completeness = if summary.documents.is_empty() {
             Completeness::NothingInDatabase
