@@ -279,6 +279,12 @@ impl DatabaseDumper for RedisDumper {
         if completeness == Completeness::NothingInDatabase {
             warnings.push(format!("redis {} holds no keys: the dump is empty", self.place()));
         }
+        if matches!(rdb.end, End::Unproven) {
+            warnings.push(
+                "nothing proves the bytes that came: the server writes no checksum: `CONFIG SET rdbchecksum yes`, and `rdbchecksum yes` in its configuration"
+                    .to_owned(),
+            );
+        }
         ctx.cancel.check()?;
         let Written { file, raw_bytes, bytes, checksum } = written;
         let path = blocking::run(ctx, None, "writing the dump", move |_, _| file.commit()).await?;

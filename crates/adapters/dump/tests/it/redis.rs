@@ -119,6 +119,7 @@ async fn an_empty_server_is_told_and_one_without_checksums_is_proven_by_reading_
     server.populate(100, 20);
     let dumped = dumper.dump(&request(&dumps, None), &context()).await.unwrap();
     assert_eq!(dumped.completeness, Completeness::Complete);
+    assert!(dumped.warnings.iter().any(|w| w.contains("rdbchecksum yes")), "{:?}", dumped.warnings);
     dumper.verify(&proof(&dumped), &context()).await.unwrap();
     assert_eq!(Redis::on(&dumped.path).digest(), server.digest());
 }
