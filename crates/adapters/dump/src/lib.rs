@@ -6,6 +6,7 @@
 
 mod blocking;
 mod crc64;
+mod detail;
 mod mongodb;
 mod mysql;
 mod percent;

@@ -45,6 +45,8 @@ use tools::{Tools, name_of, numbers};
 
 pub use loader::MysqlLoader;
 
+/// Since which version MariaDB's programs dump the history of rows, and its servers take it back.
+const HISTORY: (u32, u32, u32) = (10, 11, 0);
 /// How much `--help` may print.
 const HELP_LIMIT: usize = 1 << 20;
 
@@ -70,6 +72,29 @@ struct Prepared {
 impl Prepared {
     fn client(&self) -> Client<'_> {
         client(&self.tools, &self.extra)
+    }
+
+    /// Tables whose rows are dumped and whose history may be lost thereby, unless somebody has decided.
+    fn with_history(&self) -> Vec<String> {
+        let extra = &self.extra;
+        if extra.history_is_chosen {
+            return Vec::new();
+        }
+        let dumped = |table: &&(String, String)| {
+            !self.left_out.contains(table)
+                && !self.without_rows.contains(table)
+                && !extra.ignored_databases.contains(&table.0)
+        };
+        let tables = self.catalog.versioned.iter().filter(dumped);
+        tables.map(|(database, name)| format!("{database}.{name}")).collect()
+    }
+
+    /// Whether both the program and the server know how to keep it.
+    fn keeps_history(&self) -> bool {
+        self.tools.version.family == Family::MariaDb
+            && numbers(&self.tools.version.number) >= HISTORY
+            && self.catalog.is_mariadb()
+            && numbers(&self.catalog.version) >= HISTORY
     }
 
     fn tool_name(&self) -> String {
@@ -184,6 +209,9 @@ impl MysqlDumper {
                 arguments.push("--column-statistics=0");
             }
         }
+        if prepared.keeps_history() && !prepared.with_history().is_empty() {
+            arguments.push("--dump-history");
+        }
         if options.globals {
             arguments.push("--system=users");
         }
@@ -287,6 +315,14 @@ impl MysqlDumper {
         Ok(())
     }
 
+    /// What is to be dumped and cannot be found in the SQL again.
+    fn unreadable(&self, prepared: &Prepared) -> Vec<String> {
+        let excluded = prepared.catalog.excluded(&prepared.left_out, &prepared.extra);
+        let names = prepared.catalog.contents.iter();
+        let names = names.filter(|name| has_controls(name) && !excluded.contains(*name));
+        names.map(|name| name.escape_debug().to_string()).collect()
+    }
+
     /// Compares; what has gone since the catalog was read is not missing.
     async fn compare(
         &self,
@@ -295,8 +331,9 @@ impl MysqlDumper {
         ctx: &StageContext,
     ) -> Result<Completeness, Failure> {
         let excluded = prepared.catalog.excluded(&prepared.left_out, &prepared.extra);
-        let found =
-            completeness(&prepared.catalog.contents, contents, |name| excluded.contains(name));
+        let found = completeness(&prepared.catalog.contents, contents, |name| {
+            excluded.contains(name) || has_controls(name)
+        });
         let Completeness::Missing(mut names) = found else { return Ok(found) };
         let now = Catalog::read(&self.server, &prepared.client(), ctx).await?;
         names.retain(|name| now.contents.contains(name));
@@ -358,6 +395,20 @@ impl DatabaseDumper for MysqlDumper {
                 "the dump lacks rows: {argument} in `database.options.extra_args` leaves them out"
             ));
         }
+        let with_history = prepared.with_history();
+        if !with_history.is_empty() && !prepared.keeps_history() {
+            warnings.push(format!(
+                "the dump lacks the history of rows of system-versioned tables: {}; `--dump-history` needs mariadb-dump and a server of 10.11 or newer",
+                listed(&with_history, 10)
+            ));
+        }
+        let unreadable = self.unreadable(&prepared);
+        if !unreadable.is_empty() {
+            warnings.push(format!(
+                "whether the dump holds these was not compared, for their names hold control characters: {}",
+                listed(&unreadable, 10)
+            ));
+        }
         if completeness == Completeness::NothingInDatabase {
             let place = self.server.place();
             warnings.push(format!("database {place} holds no tables: the dump is empty"));
@@ -395,6 +446,11 @@ impl DatabaseDumper for MysqlDumper {
         });
         check_whole(&scanned.await?, &request.path)
     }
+}
+
+/// Whether a name may break a line, and with it what the dump's lines begin with.
+fn has_controls(name: &str) -> bool {
+    name.chars().any(char::is_control)
 }
 
 /// Whether a file that was read to its end is a dump to its end.

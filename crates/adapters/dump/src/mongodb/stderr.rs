@@ -2,6 +2,8 @@
 
 use backupctl_domain::{ErrorCode, Failure};
 
+use crate::detail::detail;
+
 /// Words of a message, the code that they mean, whether a retry is of no use although the code says
 /// so, and what to do. The first rule that matches decides.
 type Rule = (&'static [&'static str], ErrorCode, bool, &'static str);
@@ -107,8 +109,8 @@ const RULES: &[Rule] = &[
 /// What a failed `mongodump` means. `status` is as in `exit status 1`, `stderr` without secrets,
 /// `database` tells which one: `shop at db:27017`.
 pub(crate) fn dump_failure(status: &str, stderr: &str, database: &str) -> Failure {
-    let detail = tail(stderr);
     let said = said(stderr);
+    let detail = detail(stderr, &said);
     let lower = said.to_lowercase();
     let message = match said.as_str() {
         "" => format!("mongodump of {database} failed with {status} and said nothing"),

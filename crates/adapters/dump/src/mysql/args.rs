@@ -16,6 +16,8 @@ pub(crate) struct ExtraArgs {
     pub(crate) skips_routines: bool,
     /// Events are not wanted.
     pub(crate) skips_events: bool,
+    /// Whether the history of system-versioned tables is wanted or not is said.
+    pub(crate) history_is_chosen: bool,
     /// Databases that are not wanted, of all.
     pub(crate) ignored_databases: Vec<String>,
     /// Those about the connection, which the client needs too.
@@ -87,6 +89,7 @@ const CONNECTION: &[&str] = &[
 
 /// Long options whose value may stand in an argument of its own.
 const LONG_WITH_VALUE: &[&str] = &[
+    "as-of",
     "bind-address",
     "character-sets-dir",
     "compression-algorithms",
@@ -212,6 +215,7 @@ impl ExtraArgs {
             ("triggers", _) => self.skips_triggers = long.off,
             ("routines", _) => self.skips_routines = long.off,
             ("events", _) => self.skips_events = long.off,
+            ("dump-history" | "as-of", _) => self.history_is_chosen = true,
             ("ignore-database", Some(name)) => self.ignored_databases.push(name.to_owned()),
             ("default-character-set", Some(set)) if !set.to_lowercase().starts_with("utf8") => {
                 return Err(refused(arg, "names are compared in UTF-8"));
@@ -224,6 +228,7 @@ impl ExtraArgs {
     }
 
     fn take_letter(&mut self, arg: &str, letter: char) {
+        self.history_is_chosen |= letter == 'H';
         let list = match letter {
             'd' | 'w' => &mut self.without_rows,
             't' | 'n' => &mut self.selects,
@@ -307,7 +312,6 @@ mod tests {
             &["--single-transaction", "-R", "-E", "--comments"],
             &["--set-gtid-purged=AUTO"],
             &["--dump-date"],
-            &["--dump-history"],
             &["--order-by-primary"],
         ] {
             assert_eq!(args(fine).unwrap(), ExtraArgs::default(), "{fine:?}");
@@ -321,6 +325,11 @@ mod tests {
         assert_eq!(args(&["-w", "id>5"]).unwrap().without_rows.as_deref(), Some("-w"));
         let found = args(&["--ignore-database=a", "--ssl-key=/k", "--ssl-cert", "/c"]).unwrap();
         assert_eq!(found.ignored_databases, ["a"]);
+        for chosen in
+            [&["--dump-history"][..], &["--skip-dump-history"], &["-H"], &["--as-of", "x"]]
+        {
+            assert!(args(chosen).unwrap().history_is_chosen, "{chosen:?}");
+        }
         assert_eq!(found.connection, ["--ssl-key=/k", "--ssl-cert", "/c"]);
     }
 }

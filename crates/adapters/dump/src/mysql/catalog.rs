@@ -33,6 +33,8 @@ pub(crate) struct Catalog {
     pub(crate) databases: BTreeSet<String>,
     /// Tables that may have triggers.
     pub(crate) tables: Tables,
+    /// Those of them that keep the history of their rows.
+    pub(crate) versioned: Tables,
     /// Databases that hold a routine whose body the user may not see.
     pub(crate) with_hidden_routines: BTreeSet<String>,
     /// Everything in the databases, by [`contents_name`], they themselves among it for `all`.
@@ -89,6 +91,9 @@ impl Catalog {
                     _ if kind.starts_with("TEMPORARY") || kind == "SYSTEM VIEW" => {}
                     _ => {
                         note("table", database, name);
+                        if kind == "SYSTEM VERSIONED" {
+                            self.versioned.insert(key.clone());
+                        }
                         self.tables.insert(key);
                     }
                 }

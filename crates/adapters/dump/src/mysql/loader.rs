@@ -18,11 +18,11 @@ use backupctl_domain::project::Database;
 use backupctl_domain::{ErrorCode, Failure, Stage};
 
 use super::catalog::{Catalog, SYSTEM, is_of};
-use super::check_whole;
 use super::scan::{Family, Scanned, Scanner, is_sandbox_line};
 use super::server::{ALL, Client, Server, identifier};
 use super::stderr::{self, Doing};
 use super::tools::{Version, find_client, name_of};
+use super::{check_whole, has_controls};
 use crate::blocking;
 use crate::stream::{CHUNK, Decoder, Packing, Watch, read_failure};
 
@@ -252,7 +252,9 @@ impl DatabaseLoader for MysqlLoader {
 fn not_arrived(dump: &Contents, server: &Catalog) -> Vec<String> {
     let there: HashSet<String> = server.contents.iter().map(|name| name.to_lowercase()).collect();
     let lacks = |name: &&String| {
-        !SYSTEM.iter().any(|system| is_of(name, system)) && !there.contains(&name.to_lowercase())
+        !SYSTEM.iter().any(|system| is_of(name, system))
+            && !has_controls(name)
+            && !there.contains(&name.to_lowercase())
     };
     dump.iter().filter(lacks).cloned().collect()
 }

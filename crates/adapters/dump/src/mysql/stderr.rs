@@ -1,8 +1,9 @@
 //! What the words of the dump programs and clients mean: they carry the error's number, which the
 //! server's and the client library's manuals list.
 
-use backupctl_adapter_process::last_lines;
 use backupctl_domain::{ErrorCode, Failure};
+
+use crate::detail::detail;
 
 /// What a program was doing, for messages.
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +131,8 @@ pub(crate) fn failure(doing: &Doing<'_>, status: &str, stderr: &str, place: &str
         Doing::Loading(tool) => format!("loading into {place} by {tool} failed with {status}"),
     };
     let words = without_statements(stderr);
-    let message = match said(&words) {
+    let said = said(&words);
+    let message = match said {
         "" => format!("{what} and said nothing"),
         said => format!("{what}: {said}"),
     };
@@ -147,8 +149,7 @@ pub(crate) fn failure(doing: &Doing<'_>, status: &str, stderr: &str, place: &str
             "read the server's own words: one that is older or of the other family may not know what the dump uses",
         ),
     });
-    let failure =
-        Failure::new(code, message).with_detail(last_lines(&words, 10)).with_remedy(remedy);
+    let failure = Failure::new(code, message).with_detail(detail(&words, said)).with_remedy(remedy);
     if permanent { failure.permanent() } else { failure }
 }
 
@@ -278,7 +279,9 @@ mod tests {
             let failure = failure(&doing, "exit status 2", stderr, "shop at db:3306");
             assert_eq!(failure.code, *code, "{name}");
             assert_eq!(failure.is_transient(), *transient, "{name}");
-            assert!(!failure.detail.is_empty() && !failure.remedy.is_empty(), "{name}");
+            assert!(!failure.remedy.is_empty(), "{name}");
+            let told = failure.detail.lines().count();
+            assert_eq!(told, if told > 1 { told } else { 0 }, "{name}: {}", failure.detail);
             assert!(!failure.message.contains('\n'), "{name}: {}", failure.message);
             assert!(!failure.message.contains("mariadb-dump: "), "{name}: {}", failure.message);
         }
@@ -340,7 +343,7 @@ mod tests {
         let cut = load("'private');\n--------------\n\nERROR 1136 (21S01) at line 9: Column count");
         for failure in [&shown, &cut] {
             assert!(!failure.full_message().contains("private"), "{}", failure.full_message());
-            assert!(failure.detail.contains("Column count"));
+            assert!(failure.message.contains("Column count") && failure.detail.is_empty());
         }
         let definer = load("ERROR 1227 (42000) at line 40: Access denied; you need SUPER");
         assert_eq!(definer.code, DbPermissionDenied);

@@ -4,6 +4,8 @@
 
 use backupctl_domain::{ErrorCode, Failure};
 
+use crate::detail::detail;
+
 /// Words of a message, the code that they mean, whether a retry is of no use although the code says
 /// so, and what to do. The first rule that matches decides.
 type Rule = (&'static [&'static str], ErrorCode, bool, &'static str);
@@ -99,8 +101,8 @@ const RULES: &[Rule] = &[
 /// What it means that `redis-cli` was to do something and did not. `said` is what it and the server
 /// have said, without secrets; `what` is as in `redis-cli of cache:6379 failed with exit status 1`.
 pub(crate) fn failure(what: &str, said: &str) -> Failure {
-    let detail = backupctl_adapter_process::last_lines(said, 10);
     let line = complaint(said);
+    let detail = detail(said, line);
     let lower = said.to_lowercase();
     let message = if line.is_empty() {
         format!("{what} and said nothing")

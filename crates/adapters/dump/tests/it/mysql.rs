@@ -194,6 +194,61 @@ async fn what_is_left_out_by_configuration_is_not_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_history_of_versioned_tables_is_dumped_and_loaded() {
+    let server = MariaDb::start();
+    server.create_database("shop");
+    server.sql_in(
+        "shop",
+        "create table prices (id int primary key, price int) with system versioning;
+        insert into prices values (1, 10); update prices set price = 11;
+        update prices set price = 12; delete from prices;
+        create table plain (a int); insert into plain values (1)",
+    );
+    let all = "select price, row_start, row_end from prices for system_time all order by row_start";
+    let history = server.sql_in("shop", all);
+    assert_eq!(history.lines().count(), 3, "{history}");
+    let work = WorkDir::new();
+    let (dumps, run) = folders(&work);
+    let dumper = dumper(&server, "shop", &run);
+    let dumped = dumper.dump(&request(&dumps, ZSTD), &context()).await.unwrap();
+    assert_eq!(dumped.warnings, Vec::<String>::new());
+    let loader = loader(&server, "restored", &run);
+    loader.create(&context()).await.unwrap();
+    loader.load(&dumped.path, false, &context()).await.unwrap();
+    assert_eq!(server.sql_in("restored", all), history);
+    fs::remove_file(&dumped.path).unwrap();
+    // Somebody does not want it.
+    let dumper =
+        with(&server, "shop", &run, |d| d.options.extra_args = list(&["--skip-dump-history"]));
+    let dumped = dumper.dump(&request(&dumps, None), &context()).await.unwrap();
+    assert!(!fs::read_to_string(&dumped.path).unwrap().contains("insert_history"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_break_lines_are_dumped_and_told() {
+    let server = MariaDb::start();
+    server.create_database("shop");
+    server.sql_in(
+        "shop",
+        "create table `a\nb` (a int); create table t (a int); create view `v\tw` as select 1 as one",
+    );
+    let work = WorkDir::new();
+    let (dumps, run) = folders(&work);
+    let dumper = dumper(&server, "shop", &run);
+    let dumped = dumper.dump(&request(&dumps, ZSTD), &context()).await.unwrap();
+    assert_eq!(dumped.warnings.len(), 1, "{:?}", dumped.warnings);
+    assert!(
+        dumped.warnings[0].ends_with(r"table shop.a\nb, view shop.v\tw"),
+        "{:?}",
+        dumped.warnings
+    );
+    dumper.verify(&proof(&dumped), &context()).await.unwrap();
+    let loader = loader(&server, "restored", &run);
+    loader.create(&context()).await.unwrap();
+    assert_eq!(loader.load(&dumped.path, false, &context()).await.unwrap().tables, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_empty_database_is_told() {
     let server = MariaDb::start();
     server.create_database("shop");
