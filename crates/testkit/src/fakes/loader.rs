@@ -98,7 +98,7 @@ impl DatabaseLoader for FakeLoader {
             }
             TargetState::Filled { .. } if !replace => {
                 let message = "the database to load into is not empty";
-                return Err(Failure::new(ErrorCode::InvalidConfig, message));
+                return Err(Failure::new(ErrorCode::PathNotWritable, message));
             }
             TargetState::Filled { .. } | TargetState::Empty => {}
         }
