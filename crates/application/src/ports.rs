@@ -33,7 +33,7 @@ pub use config::{
 pub use disk::{Disk, FileSystem};
 pub use dumper::{DatabaseDumper, DumpPreview, DumpRequest, DumpedFile, ToolInfo, VerifyRequest};
 pub use encryptor::{DumpEncryptor, EncryptedFile};
-pub use fallback::{FallbackEntry, FallbackWriter, ReplayReport, ReplaySink};
+pub use fallback::{FallbackEntry, FallbackWriter, ReplayReport, ReplaySink, Waiting};
 pub use files::{CleanupReport, LocalCleanup, ScratchDir, UnpackedFile, Unpacker};
 pub use heartbeat::{Heartbeat, HeartbeatMonitor};
 pub use hooks::{HookCall, HookExecutor, HookKind, HookOutput};

@@ -93,14 +93,35 @@ fn usage_error(error: &clap::Error) -> ExitCode {
     let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let json = |arg: &std::ffi::OsString| arg == "--json" || arg == "--json-stream";
     if !help && std::env::args_os().any(|arg| json(&arg)) {
-        let failure = Failure::new(ErrorCode::InvalidConfig, usage_message(error))
-            .with_remedy("see `backupctl --help`, or `--help` of the command");
+        let failure = Failure::new(ErrorCode::InvalidConfig, usage_message(error)).with_remedy(
+            instead_of_a_project(error)
+                .unwrap_or("see `backupctl --help`, or `--help` of the command"),
+        );
         CommandError::from(failure).tell(&Out::new(true, true, true));
     } else {
         // Printing to a closed pipe is no error of ours.
         let _ = error.print();
+        if let Some(hint) = instead_of_a_project(error) {
+            Out::new(false, false, false).note(format!("\n  tip: {hint}"));
+        }
     }
     ExitCode::from(if help { status::SUCCESS } else { status::USAGE })
+}
+
+/// What a command without a project takes instead of one.
+fn instead_of_a_project(error: &clap::Error) -> Option<&'static str> {
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return None;
+    }
+    let text = error.to_string();
+    let of = |command: &str| text.contains(&format!("Usage: backupctl {command} "));
+    if of("run") || of("prune") {
+        Some("name a project, or take every enabled one with `--all`")
+    } else if of("cache") {
+        Some("name a project, or remove the caches of all projects with `--clear-all`")
+    } else {
+        None
+    }
 }
 
 /// What clap says of bad usage, in one line: its message with what is listed under it and its tips,

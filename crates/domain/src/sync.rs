@@ -48,7 +48,11 @@ pub fn sync_parts(
         return Err(Failure::new(
             ErrorCode::NothingToBackUp,
             format!("project {project} has no database and none of its asset paths exists"),
-        ));
+        )
+        .with_remedy(format!(
+            "correct `assets.paths` or add a `database`, then check with `backupctl run {project} \
+             --dry-run`"
+        )));
     }
     let project = Tag::Project(project.clone());
     Ok(match mode {

@@ -64,6 +64,11 @@ impl Disk for SystemDisk {
         let path = path.to_owned();
         blocking(move || ensure_dir(&path, probe)).await
     }
+
+    async fn remove_empty_dir(&self, path: &Path) -> bool {
+        let path = path.to_owned();
+        blocking(move || Ok(fs::remove_dir(path).is_ok())).await.unwrap_or(false)
+    }
 }
 
 fn file_system(path: &Path) -> Result<FileSystem, Failure> {

@@ -100,7 +100,7 @@ impl FallbackWriter for FallbackFile {
                         Done::Delivered
                     }
                     Err(failure) => {
-                        report.remaining.push(failure.to_string());
+                        report.remains(entry, &failure);
                         Done::Remains
                     }
                 },

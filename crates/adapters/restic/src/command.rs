@@ -267,9 +267,24 @@ impl Restic {
             && let Some(stderr) = self.ask_ssh(ctx).await
         {
             let text = format!("{stderr}\n{}", output.stderr);
-            return classify(&Ended { stderr: &text, ..ended });
+            return self.with_places(classify(&Ended { stderr: &text, ..ended }));
         }
-        if failure.code == ErrorCode::RepoNotInitialized { self.missing(failure) } else { failure }
+        if failure.code == ErrorCode::RepoNotInitialized {
+            self.missing(failure)
+        } else {
+            self.with_places(failure)
+        }
+    }
+
+    /// A host key's failure, whose remedy can be copied as it stands.
+    fn with_places(&self, failure: Failure) -> Failure {
+        match &self.ssh {
+            Some(ssh) if failure.code == ErrorCode::SshHostKeyUnknown => {
+                let remedy = ssh.fill(&failure.remedy, self.target());
+                failure.with_remedy(remedy)
+            }
+            _ => failure,
+        }
     }
 
     /// The words of a failing ssh, called as restic calls it with nothing to say.

@@ -40,6 +40,23 @@ impl SshCommand {
         Ok(if version.is_empty() { program.to_owned() } else { version.to_owned() })
     }
 
+    /// A remedy with `HOST`, `PORT` and `KNOWN_HOSTS` as they are here.
+    pub(crate) fn fill(&self, remedy: &str, target: &ResticTarget) -> String {
+        let after = |flag: &str| {
+            let at = self.words.iter().position(|word| word == flag)?;
+            self.words.get(at + 1)
+        };
+        let place = self.words.iter().rev().nth(2).map_or("", String::as_str);
+        let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+        let known = target.ssh.as_ref().and_then(|ssh| ssh.known_hosts_path.as_deref());
+        let known = known.map_or_else(|| "~/.ssh/known_hosts".into(), Path::to_string_lossy);
+        let filled = match after("-p") {
+            Some(port) => remedy.replace("PORT", port),
+            None => remedy.replace("[HOST]:PORT", "HOST").replace("-p PORT ", ""),
+        };
+        filled.replace("KNOWN_HOSTS", &known).replace("HOST", host)
+    }
+
     /// The command as restic's `sftp.command` takes it.
     pub(crate) fn text(&self) -> &str {
         &self.text

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use backupctl_adapter_process::failure_from_io;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
-    PruneReport, RemoteStorage, RepositoryAdmin, RestoreReport, RestoreRequest, Snapshot, StoreRequest,
-    StoredSnapshot,
+    PruneReport, RemoteStorage, RepositoryAdmin, RestoreReport, RestoreRequest, Snapshot,
+    StoreRequest, StoredSnapshot,
 };
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::SyncPart;
@@ -32,8 +32,7 @@ impl RemoteStorage for Restic {
         self.still_the_same(ctx).await?;
         let stored = match self.store_by_parent(request, ctx).await {
             Err(failure)
-                if failure.code == ErrorCode::RepoNotInitialized
-                    && self.creates_by_itself() =>
+                if failure.code == ErrorCode::RepoNotInitialized && self.creates_by_itself() =>
             {
                 tracing::info!(repository = self.location(), "repository is created");
                 self.create(ctx).await?;

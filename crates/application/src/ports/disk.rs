@@ -34,4 +34,6 @@ pub trait Disk: Send + Sync {
     /// Makes a folder and its parents, 0700 where they are new; proves that a file can be made in it
     /// when `probe` is set. `PATH_NOT_WRITABLE` otherwise.
     async fn ensure_dir(&self, path: &Path, probe: bool) -> Result<(), Failure>;
+    /// Removes a folder where it is empty; true where it did. Anything else stays as it is.
+    async fn remove_empty_dir(&self, path: &Path) -> bool;
 }

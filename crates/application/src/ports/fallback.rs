@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use backupctl_domain::{BackupRun, Failure, Notice, ProjectName};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// One undelivered thing: a line of the fallback file.
@@ -34,8 +35,54 @@ pub struct ReplayReport {
     pub delivered: usize,
     /// Still there, with the reason of the last failure of each.
     pub remaining: Vec<String>,
+    /// What is still there, by its place and the reason.
+    pub waiting: Vec<Waiting>,
     /// Lines that could not be read, moved to `fallback.rejected.jsonl`.
     pub rejected: usize,
+}
+
+/// Entries that wait for the same place, for the same reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The kind of the channel, e.g. `webhook`; `None` where records wait for the audit.
+    pub channel: Option<String>,
+    /// What went wrong last; names the host.
+    pub reason: String,
+    /// How many there are.
+    pub count: usize,
+    /// Whose they are, each once.
+    pub projects: Vec<ProjectName>,
+    /// When the oldest was made.
+    pub oldest: Timestamp,
+}
+
+impl ReplayReport {
+    /// Writes down that this entry could not be delivered.
+    pub fn remains(&mut self, entry: &FallbackEntry, failure: &Failure) {
+        self.remaining.push(failure.to_string());
+        let (channel, project, made) = match entry {
+            FallbackEntry::Audit { run } => (None, &run.project, run.started_at),
+            FallbackEntry::Notification { project, channel, notice, .. } => {
+                (Some(channel), project, notice.at)
+            }
+        };
+        let same = |w: &&mut Waiting| w.channel.as_ref() == channel && w.reason == failure.message;
+        if let Some(known) = self.waiting.iter_mut().find(same) {
+            known.count += 1;
+            known.oldest = known.oldest.min(made);
+            if !known.projects.contains(project) {
+                known.projects.push(project.clone());
+            }
+            return;
+        }
+        self.waiting.push(Waiting {
+            channel: channel.cloned(),
+            reason: failure.message.clone(),
+            count: 1,
+            projects: vec![project.clone()],
+            oldest: made,
+        });
+    }
 }
 
 /// Delivers one entry; the replay removes it only when this succeeds.

@@ -209,6 +209,13 @@ impl<'a> ProjectChecks<'a> {
         Check::of(name, checked.map(|()| format!("{kind} recipients are usable")))
     }
 
+    fn add_something(&self) -> String {
+        format!(
+            "correct `assets.paths` or add a `database`, then check with `backupctl run {} --dry-run`",
+            self.project.name
+        )
+    }
+
     /// The asset paths.
     pub(super) async fn assets(&self) -> Vec<Check> {
         let name = "assets";
@@ -218,7 +225,8 @@ impl<'a> ProjectChecks<'a> {
                 let failure = Failure::new(
                     ErrorCode::NothingToBackUp,
                     "the project has neither a database nor asset paths",
-                );
+                )
+                .with_remedy(self.add_something());
                 return vec![Check::bad(name, CheckOutcome::Fail, failure)];
             }
             return vec![Check::pass(name, "no asset paths configured")];
@@ -233,7 +241,8 @@ impl<'a> ProjectChecks<'a> {
             let failure = Failure::new(
                 ErrorCode::NothingToBackUp,
                 format!("none of the asset paths exists: {}", missing.join(", ")),
-            );
+            )
+            .with_remedy(self.add_something());
             return vec![Check::bad(name, CheckOutcome::Fail, failure)];
         }
         if missing.is_empty() {

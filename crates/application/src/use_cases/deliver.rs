@@ -41,7 +41,7 @@ pub async fn keep_record(world: &World, run: &BackupRun) -> Option<String> {
     let mut problems = Vec::new();
     keep(world, &FallbackEntry::Audit { run: Box::new(run.clone()) }, &mut problems).await;
     let problem = problems.pop()?;
-    Some(format!("the record of this run is lost: neither the audit took it, {problem}"))
+    Some(format!("the record of this run is lost: the audit did not take it, {problem}"))
 }
 
 /// Writes the record of an ended run, else keeps it in the fallback file; returns what to tell people
@@ -93,7 +93,7 @@ async fn keep(world: &World, entry: &FallbackEntry, problems: &mut Vec<String>) 
             error.code = %failure.code, "the fallback file cannot be written: {}",
             failure.full_message()
         );
-        problems.push(format!("and not kept: {}", failure.message));
+        problems.push(format!("and it could not be kept: {}", failure.message));
     }
 }
 

@@ -4,7 +4,7 @@ use backupctl_domain::project::ProjectName;
 use backupctl_domain::{ErrorCode, Failure};
 use tracing::{info, warn};
 
-use super::run_all::in_progress;
+use super::run_all::{abort_command, in_progress};
 use crate::World;
 use crate::context::StageContext;
 use crate::ports::{Acquired, LockGuard, LockHolder, LockState, RemoteStorage};
@@ -26,7 +26,13 @@ pub(super) async fn exclusive(
             return Err(put_right(project, holder));
         }
         Acquired::Busy(holder) | Acquired::Folded(holder) => {
-            return Err(in_progress(project.as_str(), holder));
+            let abort = abort_command(world, project.as_str(), holder).await;
+            let failure = in_progress(world, project.as_str(), holder).await;
+            // This does not queue behind a run.
+            return Err(failure.with_remedy(format!(
+                "run this command again after the backup's end (`backupctl status {project}` shows \
+                 its stage), or end one that hangs with {abort}"
+            )));
         }
     };
     // The lock file was all that told of a dead run's programs, and it is ours now.

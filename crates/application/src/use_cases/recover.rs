@@ -18,7 +18,7 @@ use super::deliver;
 use crate::World;
 use crate::context::{Cancel, StageContext};
 use crate::ports::{
-    Acquired, ConfigLoader, FallbackEntry, KeyManager, ProjectEntry, ReplaySink, RunQuery,
+    Acquired, ConfigLoader, FallbackEntry, KeyManager, ProjectEntry, ReplaySink, RunQuery, Waiting,
 };
 
 /// What a recovery has done.
@@ -40,6 +40,8 @@ pub struct RecoverReport {
     pub delivered: usize,
     /// Why others remain in it.
     pub remaining: Vec<String>,
+    /// What remains in it, by its place and the reason.
+    pub waiting: Vec<Waiting>,
     /// Lines of it that could not be read.
     pub rejected: usize,
     /// Fingerprints of keys imported.
@@ -338,6 +340,7 @@ impl RecoverStartup {
             Ok(done) => {
                 report.delivered = done.delivered;
                 report.remaining = done.remaining;
+                report.waiting = done.waiting;
                 report.rejected = done.rejected;
                 info!(
                     delivered = report.delivered,

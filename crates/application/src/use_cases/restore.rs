@@ -136,7 +136,9 @@ impl<'a> Restore<'a> {
             dumps.push(self.dump_of(snapshot, options, &mut outcome).await);
         }
         self.check_space(&prepared.chosen, &dumps, options, opened).await?;
-        self.world.disk.ensure_dir(&options.target, true).await?;
+        let disk = &self.world.disk;
+        let made = disk.is_empty_dir(&options.target).await.is_none();
+        disk.ensure_dir(&options.target, true).await?;
 
         for (snapshot, wanted) in prepared.chosen.iter().zip(dumps) {
             let dump = snapshot.paths.iter().find(|p| self.is_dump(p));
@@ -155,7 +157,12 @@ impl<'a> Restore<'a> {
                 include,
             };
             let restored = prepared.storage.restore(&request, &self.ctx).await;
-            let report = restored.map_err(|failure| self.incomplete(failure, snapshot, options))?;
+            let report = match restored {
+                Ok(report) => report,
+                Err(failure) => {
+                    return Err(self.incomplete(failure, snapshot, options, made).await);
+                }
+            };
             info!(snapshot = %snapshot.id, files = report.files, "restored");
             outcome.snapshots.push(snapshot.id.clone());
             outcome.files += report.files;
@@ -167,17 +174,25 @@ impl<'a> Restore<'a> {
         Ok(outcome)
     }
 
-    fn incomplete(
+    /// Where nothing has come yet, the folder that was made for it goes again.
+    async fn incomplete(
         &self,
         mut failure: Failure,
         snapshot: &Snapshot,
         options: &RestoreOptions,
+        made: bool,
     ) -> Failure {
         if failure.code == ErrorCode::SnapshotNotFound && !options.paths.is_empty() {
             failure.remedy = self.listing(snapshot);
         }
-        failure.message =
-            format!("{} (what is in {} is incomplete)", failure.message, options.target.display());
+        let (disk, target) = (&self.world.disk, &options.target);
+        if made && disk.remove_empty_dir(target).await {
+            return failure;
+        }
+        if disk.is_empty_dir(target).await == Some(false) {
+            failure.message =
+                format!("{} (what is in {} is incomplete)", failure.message, target.display());
+        }
         failure
     }
 
@@ -308,7 +323,7 @@ impl<'a> Restore<'a> {
             let snapshot = pick(all, &self.project.name, id)?;
             if !self.offers(snapshot, options.only) {
                 return Err(not_found(format!(
-                    "snapshot {} holds no {}",
+                    "snapshot {} does not hold {}",
                     snapshot.id.short(),
                     part_name(options.only)
                 )));
@@ -545,7 +560,7 @@ fn kind(snapshot: &Snapshot) -> Option<Tag> {
 const fn part_name(only: Option<Only>) -> &'static str {
     match only {
         None => "files",
-        Some(Only::Db) => "database dump",
+        Some(Only::Db) => "a database dump",
         Some(Only::Assets) => "assets",
     }
 }

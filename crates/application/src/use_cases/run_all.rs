@@ -6,8 +6,9 @@ use backupctl_domain::{BackupRun, ErrorCode, Failure, RunStatus, Trigger, plan};
 use tracing::error;
 
 use super::run_backup::{RunBackup, RunOutcome, RunRequest};
+use crate::World;
 use crate::context::{Cancel, Observer};
-use crate::ports::{ConfigIssue, ConfigLoader, LockHolder, ProjectEntry};
+use crate::ports::{ConfigIssue, ConfigLoader, LockHolder, ProjectEntry, RunQuery};
 
 /// How one project of `run --all` ended.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl RunAll {
         match self.run.execute(request).await? {
             RunOutcome::Finished(run) => Ok(run),
             RunOutcome::Busy(holder) | RunOutcome::Folded(holder) => {
-                Err(in_progress(&entry.name, holder))
+                Err(in_progress(self.run.world(), &entry.name, holder).await)
             }
         }
     }
@@ -140,18 +141,35 @@ pub fn invalid(project: &str, issues: &[ConfigIssue]) -> Failure {
     }
 }
 
-/// The failure for a project whose lock another run holds: since when, and by which process.
-pub fn in_progress(project: &str, holder: LockHolder) -> Failure {
+/// The failure for a project whose lock another run holds: since when, by which process, and as which
+/// run, where the audit tells it.
+pub async fn in_progress(world: &World, project: &str, holder: LockHolder) -> Failure {
     let since = holder
         .started
         .map_or_else(|| "an unknown time".to_owned(), backupctl_domain::notice::stamp);
     let pid = holder.pid.map_or_else(|| "unknown".to_owned(), |p| p.to_string());
+    let abort = abort_command(world, project, holder).await;
     Failure::new(
         ErrorCode::BackupInProgress,
         format!("a backup of {project} is already in progress since {since} (pid {pid})"),
     )
     .with_remedy(format!(
-        "wait for it (`backupctl status {project}` shows its stage and its id), queue behind it with \
-         `backupctl run {project} --wait`, or end one that hangs with `backupctl runs abort ID`"
+        "wait for its end (`backupctl status {project}` shows its stage), queue behind it with \
+         `backupctl run {project} --wait`, or end one that hangs with {abort}"
     ))
+}
+
+/// How the run that holds a lock is ended by hand.
+pub(super) async fn abort_command(world: &World, project: &str, holder: LockHolder) -> String {
+    let query = RunQuery {
+        project: backupctl_domain::ProjectName::new(project).ok(),
+        status: Some(RunStatus::Started),
+        ..RunQuery::default()
+    };
+    let runs = world.audit.find_runs(&query).await.unwrap_or_default();
+    let run = runs.iter().find(|run| Some(run.pid) == holder.pid);
+    run.map_or_else(
+        || "`backupctl runs abort` and its id from `backupctl logs`".to_owned(),
+        |run| format!("`backupctl runs abort {}`", run.run_id.short()),
+    )
 }

@@ -55,6 +55,11 @@ pub struct RunBackup {
 }
 
 impl RunBackup {
+    /// The ports that it works on.
+    pub(super) fn world(&self) -> &World {
+        &self.world
+    }
+
     /// A use case on these ports.
     pub fn new(world: Arc<World>) -> Self {
         Self { world }

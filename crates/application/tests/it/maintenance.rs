@@ -125,9 +125,13 @@ async fn nothing_is_done_beside_a_run() {
     for refused in refused {
         assert_eq!(refused.code, ErrorCode::BackupInProgress);
         assert!(refused.message.contains("99"), "{refused}");
+        assert!(refused.remedy.contains("`backupctl status shop`"), "{}", refused.remedy);
+        assert!(!refused.remedy.contains("--wait"), "{}", refused.remedy);
     }
     let events = bench.journal.events().split_off(before);
-    assert!(events.iter().all(|event| event.starts_with("lock ")), "{events:?}");
+    // The audit is only asked which run it is.
+    let looks = |event: &String| event.starts_with("lock ") || event.contains("find");
+    assert!(events.iter().all(looks), "{events:?}");
     // To measure takes nobody anything away.
     assert_eq!(measure_cache(&world, &shop, cancel).await.unwrap().files, 3);
 }

@@ -15,22 +15,25 @@ use crate::wire::App;
 
 /// Runs the command.
 pub(crate) async fn run(global: &Global, out: Out, args: ForgetArgs) -> CommandResult {
-    let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if !args.yes && !asks {
-        return Err(Failure::new(
-            ErrorCode::InvalidConfig,
-            "nobody can be asked whether the snapshot is to be deleted: this is no terminal",
-        )
-        .with_remedy("add --yes to delete it without asking")
-        .into());
-    }
     let app = App::start_to_read(global, out).await?;
     let project = app.project_to_read(&args.project).await?;
     snapshots::check_id(&project.name, &args.snapshot)?;
     let forget = Forget::new(&app.world, &project, app.cancel.clone());
     let mut id = args.snapshot;
     if !args.yes {
+        // What cannot be deleted in any case is told first.
         let found = app.done(forget.find(&id, args.force).await)?;
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return Err(Failure::new(
+                ErrorCode::InvalidConfig,
+                format!(
+                    "nobody can be asked whether snapshot {} is to be deleted: this is no terminal",
+                    found.id.short()
+                ),
+            )
+            .with_remedy("add --yes to delete it without asking")
+            .into());
+        }
         if !app.done(confirmed(&app, &project.name, &found).await)? {
             app.out.note("nothing was deleted");
             return Ok(status::FAILURE);

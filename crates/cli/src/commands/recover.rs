@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use backupctl_adapters::application::ports::Waiting;
 use backupctl_adapters::application::use_cases::RecoverReport;
+use backupctl_adapters::domain::{ProjectName, notice};
 use serde_json::json;
 
 use crate::args::Global;
@@ -26,6 +28,16 @@ pub(crate) async fn run(global: &Global, out: Out, project: Option<&str>) -> Com
         tell(&app.out, &report, true);
     }
     let clean = report.problems.is_empty() && report.remaining.is_empty();
+    if !clean && !app.out.is_json() {
+        app.out.warn(if report.problems.is_empty() {
+            "not everything could be delivered: put right what the lines above name (`backupctl \
+             health` looks at every channel and at the audit), then run `backupctl recover` again; \
+             every run tries it too"
+        } else {
+            "not everything could be put right: see to what the lines above name (`backupctl health` \
+             looks at every project), then run `backupctl recover` again"
+        });
+    }
     Ok(if clean { status::SUCCESS } else { status::FAILURE })
 }
 
@@ -55,8 +67,11 @@ pub(crate) fn tell(out: &Out, report: &RecoverReport, also_nothing: bool) {
     if report.delivered > 0 {
         out.note(format!("recovered: {} kept entries delivered", report.delivered));
     }
-    for reason in &report.remaining {
-        out.warn(format!("still not delivered: {reason}"));
+    // Before a run it is by the way: whoever wants quiet asks `status` or `health`.
+    if also_nothing || !out.is_quiet() {
+        for waiting in &report.waiting {
+            out.warn(still_waiting(waiting));
+        }
     }
     if report.rejected > 0 {
         out.warn(format!(
@@ -70,6 +85,31 @@ pub(crate) fn tell(out: &Out, report: &RecoverReport, also_nothing: bool) {
     if also_nothing && report.is_empty() {
         out.line("nothing to recover");
     }
+}
+
+/// What waits for one place, in one line.
+fn still_waiting(waiting: &Waiting) -> String {
+    const NAMED: usize = 5;
+    let (what, place) = match &waiting.channel {
+        None => ("run record", "the audit".to_owned()),
+        Some(channel) => ("notice", channel.clone()),
+    };
+    let (count, named) = (waiting.count, waiting.projects.len().min(NAMED));
+    let names: Vec<&str> = waiting.projects.iter().take(NAMED).map(ProjectName::as_str).collect();
+    let more = match waiting.projects.len() - named {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let projects = if waiting.projects.len() == 1 { "project" } else { "projects" };
+    let (plural, verb) = if count == 1 { ("", "waits") } else { ("s", "wait") };
+    // Most reasons begin with the channel and its host.
+    let reason = &waiting.reason;
+    let place = if reason.starts_with(&place) { String::new() } else { format!("{place}: ") };
+    format!(
+        "{count} {what}{plural} ({projects} {}{more}; oldest {}) {verb} for {place}{reason}",
+        names.join(", "),
+        notice::stamp(waiting.oldest),
+    )
 }
 
 /// The report as it stands in JSON documents.
@@ -87,4 +127,34 @@ pub(crate) fn to_json(report: &RecoverReport) -> serde_json::Value {
         "rejected": report.rejected,
         "problems": report.problems,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_one_place_is_one_line() {
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        let mut waiting = Waiting {
+            channel: Some("webhook".to_owned()),
+            reason: "webhook chat.example.com: connection refused".to_owned(),
+            count: 9,
+            projects: names.into_iter().map(|n| ProjectName::new(n).unwrap()).collect(),
+            oldest: "2026-11-20T10:00:00Z".parse().unwrap(),
+        };
+        assert_eq!(
+            still_waiting(&waiting),
+            "9 notices (projects a, b, c, d, e and 2 more; oldest 2026-11-20T10:00:00Z) wait for \
+             webhook chat.example.com: connection refused"
+        );
+        waiting.projects.truncate(1);
+        (waiting.count, waiting.channel) = (1, None);
+        waiting.reason = "the database is locked".to_owned();
+        assert_eq!(
+            still_waiting(&waiting),
+            "1 run record (project a; oldest 2026-11-20T10:00:00Z) waits for the audit: the \
+             database is locked"
+        );
+    }
 }

@@ -81,8 +81,9 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
     }
     let ids: Vec<&str> = outcome.snapshots.iter().map(SnapshotId::short).collect();
     out.line(format!(
-        "{GOOD}restored{GOOD:#} {} files, {} from {} to {}",
+        "{GOOD}restored{GOOD:#} {} {}, {} from {} to {}",
         outcome.files,
+        if outcome.files == 1 { "file" } else { "files" },
         ByteSize(outcome.bytes),
         ids.join(", "),
         options.target.display()

@@ -85,7 +85,7 @@ pub(crate) async fn one(
     let run = match use_case.execute(request).await {
         Ok(RunOutcome::Finished(run)) => run,
         Ok(RunOutcome::Busy(holder) | RunOutcome::Folded(holder)) => {
-            return Err(run_all::in_progress(name, holder).into());
+            return Err(run_all::in_progress(&app.world, name, holder).await.into());
         }
         Err(failure) if failure.code == ErrorCode::Interrupted => {
             return Err(CommandError::from(failure).with_exit(app.interrupted_or(130)));

@@ -76,6 +76,9 @@ fn row(p: &ProjectStatus, tz: &TimeZone) -> Vec<(String, Option<Style>)> {
             Some(stage) => format!("at {}", stage.with_number()),
             None => "starting".to_owned(),
         },
+        (None, Some(run)) if run.status == RunStatus::Started => {
+            format!("killed: `backupctl recover {}` or the next run puts it right", p.name)
+        }
         (None, Some(run)) => match (&run.error, run.warnings.len()) {
             (Some(error), _) => error.code.to_string(),
             (None, 0) => String::new(),

@@ -191,7 +191,7 @@ fn the_reference_has_a_row_and_a_section_for_every_code() {
     - restic was killed on another host; its lock counts as stale only after 30 minutes
     - two projects share one repository and their schedules overlap
 
-    Fix: wait for the other restic, then run `backupctl recover <project>`; it uses `restic unlock`, which removes stale locks only
+    Fix: wait for the other restic, then run `backupctl recover PROJECT`; it uses `restic unlock`, which removes stale locks only
     ");
 }
 

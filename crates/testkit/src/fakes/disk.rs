@@ -148,4 +148,15 @@ impl Disk for FakeDisk {
         }
         Ok(())
     }
+
+    async fn remove_empty_dir(&self, path: &Path) -> bool {
+        if path.starts_with("/tmp") {
+            return std::fs::remove_dir(path).is_ok();
+        }
+        let empty = matches!(self.entry(path), Entry::EmptyDir);
+        if empty {
+            locked(&self.entries).insert(path.to_owned(), Entry::Missing);
+        }
+        empty
+    }
 }

@@ -73,7 +73,7 @@ impl FallbackWriter for FakeFallback {
             match sink.deliver(entry).await {
                 Ok(()) => report.delivered += 1,
                 Err(failure) => {
-                    report.remaining.push(failure.to_string());
+                    report.remains(entry, &failure);
                     left.push(entry.clone());
                 }
             }

@@ -23,8 +23,12 @@ impl Health {
         let project = match entry.project {
             Ok(project) => project,
             Err(issues) => {
-                let failure = invalid(&entry.name, &issues);
-                return vec![Check::bad("config", CheckOutcome::Fail, failure)];
+                // One by one; what may be the cause of others first.
+                let mut issues = issues;
+                issues.sort_by_key(|issue| !issue.message.starts_with("unknown key"));
+                let failure = |issue| invalid(&entry.name, std::slice::from_ref(issue));
+                let bad = |issue| Check::bad("config", CheckOutcome::Fail, failure(issue));
+                return issues.iter().map(bad).collect();
             }
         };
         if !project.enabled {

@@ -25,7 +25,7 @@ pub(super) const CONNECTION_REFUSED: Explanation = Explanation {
         "a firewall rejects the connection",
     ],
     remedy: "start the database, or correct `database.host` and `database.port` (a published port \
-             instead of a container's name), then check with `backupctl run <project> --dry-run`",
+             instead of a container's name), then check with `backupctl run PROJECT --dry-run`",
 };
 
 pub(super) const TIMEOUT: Explanation = Explanation {
@@ -49,7 +49,7 @@ pub(super) const DISCONNECTED: Explanation = Explanation {
         "the network, or a proxy between the machines, cut a long-lived connection",
     ],
     remedy: "look at the database server's log for the time of the run, then start the backup \
-             again with `backupctl run <project>`",
+             again with `backupctl run PROJECT`",
 };
 
 pub(super) const AUTH_FAILED: Explanation = Explanation {

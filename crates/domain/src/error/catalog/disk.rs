@@ -56,13 +56,18 @@ pub(super) const NOT_MOUNTED: Explanation = Explanation {
 };
 
 pub(super) const NOT_WRITABLE: Explanation = Explanation {
-    meaning: "A folder or file that a run has to write cannot be written by this process.",
+    meaning: "A folder, file or database that has to be written cannot be written by this process, or \
+              must not be, since a restore would mix with what is there.",
     causes: &[
+        "the target folder of a restore is not empty (the message says so)",
+        "the database that a restore is to go into is not empty (the message says so)",
         "the folder belongs to another user than the one that backupctl runs as",
         "the systemd unit has `ProtectSystem=strict` and the folder is not in `ReadWritePaths=`",
         "the file system is mounted read-only, perhaps after an error of the disk",
         "the folder does not exist and its parent may not be written",
     ],
     remedy: "give the user that runs backupctl write access to the path in the message (`chown`; \
-             in the systemd unit `ReadWritePaths=PATH`), or change `base_dir`",
+             in the systemd unit `ReadWritePaths=PATH`), or change `base_dir`. Not empty: restore \
+             into a new folder or a new, empty database; `--force` writes into the folder all the \
+             same, and replaces what the database holds",
 };

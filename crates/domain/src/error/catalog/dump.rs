@@ -36,7 +36,7 @@ pub(super) const TRUNCATED: Explanation = Explanation {
         "the file was changed by somebody else before it was verified",
     ],
     remedy: "look at the database's log and at the free space of `base_dir`, drop options that \
-             suppress the trailer, and run `backupctl run <project>` again",
+             suppress the trailer, and run `backupctl run PROJECT` again",
 };
 
 pub(super) const CORRUPT: Explanation = Explanation {
@@ -59,7 +59,7 @@ pub(super) const CHECKSUM_MISMATCH: Explanation = Explanation {
         "the network share under `base_dir` lost writes",
     ],
     remedy: "check the disk under `base_dir` (`smartctl -a`, `dmesg`), keep other programs out of \
-             that folder, and run `backupctl run <project>` again",
+             that folder, and run `backupctl run PROJECT` again",
 };
 
 pub(super) const TIMEOUT: Explanation = Explanation {

@@ -48,5 +48,5 @@ pub(super) const DECRYPTION_FAILED: Explanation = Explanation {
         "the identity has a passphrase, and there is nobody to ask for it",
     ],
     remedy: "give the identity of the time of the backup in `encryption.identity_file`, or restore \
-             another snapshot from `backupctl snapshots <project>`",
+             another snapshot from `backupctl snapshots PROJECT`",
 };

@@ -12,7 +12,7 @@ pub(super) const NOT_INITIALIZED: Explanation = Explanation {
          without a leading slash",
         "the disk that holds the repository is not mounted",
     ],
-    remedy: "create it once with `backupctl init --project <project>`, or set \
+    remedy: "create it once with `backupctl init --project PROJECT`, or set \
              `restic.auto_init: true`; mount the disk first if it held a repository before",
 };
 
@@ -38,7 +38,7 @@ pub(super) const UNREACHABLE: Explanation = Explanation {
         "the clock of this machine is off, and the storage rejects its signatures",
     ],
     remedy: "check that the host of `restic.repository` answers from this machine and that the \
-             credentials in `restic.env` are right, then `backupctl run <project> --dry-run`",
+             credentials in `restic.env` are right, then `backupctl run PROJECT --dry-run`",
 };
 
 pub(super) const LOCKED: Explanation = Explanation {
@@ -49,7 +49,7 @@ pub(super) const LOCKED: Explanation = Explanation {
         "restic was killed on another host; its lock counts as stale only after 30 minutes",
         "two projects share one repository and their schedules overlap",
     ],
-    remedy: "wait for the other restic, then run `backupctl recover <project>`; it uses \
+    remedy: "wait for the other restic, then run `backupctl recover PROJECT`; it uses \
              `restic unlock`, which removes stale locks only",
 };
 
@@ -87,7 +87,7 @@ pub(super) const NOTHING_TO_BACK_UP: Explanation = Explanation {
         "neither `database` nor `assets.paths` is configured",
     ],
     remedy: "correct `assets.paths` or add a `database`, then check with \
-             `backupctl run <project> --dry-run`",
+             `backupctl run PROJECT --dry-run`",
 };
 
 pub(super) const SNAPSHOT_UNPROVEN: Explanation = Explanation {
@@ -99,7 +99,7 @@ pub(super) const SNAPSHOT_UNPROVEN: Explanation = Explanation {
         "restic printed no summary, for instance because a wrapper script stands in its place",
     ],
     remedy: "check that no pattern of `assets.exclude` matches `base_dir` and that `restic.binary` \
-             is restic itself, then run `backupctl run <project>` again",
+             is restic itself, then run `backupctl run PROJECT` again",
 };
 
 pub(super) const SNAPSHOT_NOT_FOUND: Explanation = Explanation {
@@ -110,5 +110,5 @@ pub(super) const SNAPSHOT_NOT_FOUND: Explanation = Explanation {
         "the snapshot belongs to another project, or carries no `project:` tag of backupctl",
         "the project has not stored a snapshot yet",
     ],
-    remedy: "choose an id from `backupctl snapshots <project>`, or `latest`",
+    remedy: "choose an id from `backupctl snapshots PROJECT`, or `latest`",
 };

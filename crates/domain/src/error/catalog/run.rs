@@ -11,7 +11,7 @@ pub(super) const HOOK_FAILED: Explanation = Explanation {
         "the hook relies on variables or a folder of a login shell; it has `BACKUPCTL_PROJECT`, \
          `BACKUPCTL_RUN_ID` and the like",
     ],
-    remedy: "read its output with `backupctl logs --run <id>`, then correct the command in \
+    remedy: "read its output with `backupctl logs --run ID`, then correct the command in \
              `hooks.pre_backup` or `hooks.post_backup`",
 };
 
@@ -84,7 +84,7 @@ pub(super) const INTERRUPTED: Explanation = Explanation {
         "the process was killed for lack of memory, or with `kill -9`",
         "the machine crashed or lost power; recovery has noticed it afterwards",
     ],
-    remedy: "make the run again with `backupctl runs retry <run>`; `journalctl -k` tells if the \
+    remedy: "make the run again with `backupctl runs retry ID`; `journalctl -k` tells if the \
              kernel ended it for lack of memory",
 };
 

@@ -35,9 +35,9 @@ pub(super) const BACKUP_IN_PROGRESS: Explanation = Explanation {
         "somebody else has started `backupctl run` for the same project",
         "an earlier run hangs, in a hook or in a dump without `database.dump_timeout_minutes`",
     ],
-    remedy: "wait for the running backup (`backupctl status <project>` shows its stage), queue \
-             behind it with `backupctl run <project> --wait`, or end one that hangs with `backupctl \
-             runs abort <run>`",
+    remedy: "wait for the running backup (`backupctl status PROJECT` shows its stage), queue \
+             behind it with `backupctl run PROJECT --wait`, or end one that hangs with `backupctl \
+             runs abort ID`",
 };
 
 pub(super) const TOOL_MISSING: Explanation = Explanation {
@@ -50,7 +50,7 @@ pub(super) const TOOL_MISSING: Explanation = Explanation {
         "`restic.binary` points to a file that does not exist or is not executable",
     ],
     remedy: "install the program (Debian: `apt install restic postgresql-client`) or add its \
-             folder to PATH, then check with `backupctl run <project> --dry-run`",
+             folder to PATH, then check with `backupctl run PROJECT --dry-run`",
 };
 
 pub(super) const TOOL_TOO_OLD: Explanation = Explanation {

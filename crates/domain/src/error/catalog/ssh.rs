@@ -83,6 +83,6 @@ pub(super) const DISCONNECTED: Explanation = Explanation {
         "the server was restarted, or its sshd reached its limit of sessions",
         "the provider ends connections that are too many or too long",
     ],
-    remedy: "run the backup again with `backupctl run <project>`; if it recurs, look at the \
+    remedy: "run the backup again with `backupctl run PROJECT`; if it recurs, look at the \
              server's sshd log and lower `restic.limit_upload_kib`",
 };
