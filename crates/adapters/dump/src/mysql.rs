@@ -316,7 +316,7 @@ impl MysqlDumper {
     }
 
     /// What is to be dumped and cannot be found in the SQL again.
-    fn unreadable(&self, prepared: &Prepared) -> Vec<String> {
+    fn unreadable(prepared: &Prepared) -> Vec<String> {
         let excluded = prepared.catalog.excluded(&prepared.left_out, &prepared.extra);
         let names = prepared.catalog.contents.iter();
         let names = names.filter(|name| has_controls(name) && !excluded.contains(*name));
@@ -402,7 +402,7 @@ impl DatabaseDumper for MysqlDumper {
                 listed(&with_history, 10)
             ));
         }
-        let unreadable = self.unreadable(&prepared);
+        let unreadable = Self::unreadable(&prepared);
         if !unreadable.is_empty() {
             warnings.push(format!(
                 "whether the dump holds these was not compared, for their names hold control characters: {}",

@@ -4,6 +4,7 @@
 use backupctl_domain::{ErrorCode, Failure};
 
 /// What is known of `options.extra_args`.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the programs")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ExtraArgs {
     /// The first argument that leaves out definitions: then the catalog says nothing of the dump.
