@@ -8,13 +8,13 @@ use backupctl_adapters::application::use_cases::{reload, run_all};
 use backupctl_adapters::config;
 use backupctl_adapters::defaults;
 use backupctl_adapters::domain::project::unknown_project;
-use backupctl_adapters::domain::{ErrorCode, Failure};
+use backupctl_adapters::domain::{ErrorCode, Failure, Project, Secret};
 use backupctl_adapters::local::{LockHolders, SystemClock};
 use serde_json::json;
 
 use crate::args::{ConfigCommand, Global};
 use crate::exit::{CommandResult, status};
-use crate::render::{BAD, GOOD, Out};
+use crate::render::{BAD, GOOD, Out, WARN};
 use crate::wire;
 
 /// Runs the command.
@@ -121,7 +121,12 @@ async fn validate(global: &Global, out: &Out) -> CommandResult {
     for p in &loaded.projects {
         match &p.project {
             Ok(project) if project.enabled => {
-                out.line(format!("{GOOD}valid{GOOD:#}    {}", p.name));
+                let missing = missing_files(project);
+                if missing.is_empty() {
+                    out.line(format!("{GOOD}valid{GOOD:#}    {}", p.name));
+                } else {
+                    out.line(format!("{WARN}valid{WARN:#}    {} ({missing})", p.name));
+                }
             }
             Ok(_) => out.line(format!("{GOOD}valid{GOOD:#}    {} (disabled)", p.name)),
             Err(issues) => out.line(format!(
@@ -144,6 +149,22 @@ async fn validate(global: &Global, out: &Out) -> CommandResult {
     let word = if issues.len() == 1 { "error" } else { "errors" };
     out.note(format!("{}: {} {word}", loaded.file.display(), issues.len()));
     Ok(code)
+}
+
+/// The files of this project's secrets that are not there: valid as text, and no run can succeed.
+fn missing_files(project: &Project) -> String {
+    let mut missing = Vec::new();
+    for secret in project.secrets() {
+        if let Secret::File(path) = secret
+            && !path.exists()
+            && !missing.contains(path)
+        {
+            missing.push(path.clone());
+        }
+    }
+    let texts: Vec<_> =
+        missing.iter().map(|p| format!("warning: {} does not exist", p.display())).collect();
+    texts.join("; ")
 }
 
 async fn show(global: &Global, out: &Out, name: &str) -> CommandResult {

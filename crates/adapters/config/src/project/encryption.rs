@@ -65,7 +65,62 @@ pub(super) fn read(r: &mut Reader<'_, '_>) -> Option<Encryption> {
             ),
         );
     }
+    if kind == EncryptionType::Age {
+        // The place of a recipient is that of its key, or where a variable took its place none.
+        let key = if r.given(RECIPIENTS[1]) { RECIPIENTS[1] } else { RECIPIENTS[0] };
+        for message in recipients.iter().filter_map(|text| no_age_recipient(text)) {
+            match r.leaf(key) {
+                Some(leaf) => r.wrong(key, leaf, message),
+                None => r.missing(key, message),
+            }
+        }
+    }
     Some(Encryption { kind, recipients, recipients_file, identity_file })
+}
+
+/// Why a text cannot be a recipient of age, by its form alone: what is well formed and still no key is
+/// found when it is used.
+fn no_age_recipient(text: &str) -> Option<String> {
+    /// `age1` and 58 characters of bech32.
+    const LENGTH: usize = 62;
+    const BECH32: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+    let text = text.trim();
+    if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
+        return Some("this is a secret key, not a recipient; use its public key".to_owned());
+    }
+    let head: String = text.chars().take(20).collect();
+    if let Some(data) = text.strip_prefix("age1") {
+        let good = text.len() == LENGTH && data.chars().all(|c| BECH32.contains(c));
+        return (!good).then(|| {
+            format!("{head:?} is no age public key: that is `age1` and 58 letters and digits")
+        });
+    }
+    let ssh = text.starts_with("ssh-ed25519 ") || text.starts_with("ssh-rsa ");
+    (!ssh).then(|| {
+        format!(
+            "{head:?} is no recipient of age: that is a public key `age1…`, `ssh-ed25519 …` or \
+             `ssh-rsa …`"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_of_a_recipient_is_told_without_its_secrets() {
+        let good = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+        for text in [good, "ssh-ed25519 AAAAC3Nza", "ssh-rsa AAAAB3 me@host"] {
+            assert_eq!(no_age_recipient(text), None, "{text}");
+        }
+        for text in ["age1xyz", &good[..61], &good.replace('q', "b"), "a@example.com", "ssh-dss A"]
+        {
+            assert!(no_age_recipient(text).is_some(), "{text}");
+        }
+        let secret = no_age_recipient("AGE-SECRET-KEY-1QQQ").unwrap();
+        assert!(secret.contains("public key") && !secret.contains("QQQ"), "{secret}");
+    }
 }
 
 /// Whose recipients these are: age takes its own keys and ssh keys, GnuPG all that names a key.

@@ -142,15 +142,17 @@ async fn retention_that_is_chosen_takes_the_place_of_the_default() {
 
 #[tokio::test]
 async fn encryption_takes_type_and_recipient_from_variables() {
+    const AGE: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
     let on = |site: Site| site.var("ENCRYPTION_ENABLED", "true");
     let encryption = async |site: Site| site.only().await.encryption.unwrap();
     let found = encryption(on(Site::project("")).var("GPG_RECIPIENT", "a@b")).await;
     assert_eq!((found.kind, found.recipients), (EncryptionType::Gpg, vec!["a@b".to_owned()]));
-    let found = encryption(on(Site::project("")).var("AGE_RECIPIENT", "age1x")).await;
-    assert_eq!((found.kind, found.recipients), (EncryptionType::Age, vec!["age1x".to_owned()]));
-    let own = Site::project("    encryption: {type: age, recipients: [age1y, age1z]}\n");
+    let found = encryption(on(Site::project("")).var("AGE_RECIPIENT", AGE)).await;
+    assert_eq!((found.kind, found.recipients), (EncryptionType::Age, vec![AGE.to_owned()]));
+    let text = format!("    encryption: {{type: age, recipients: [{AGE}, ssh-rsa AAAA]}}\n");
+    let own = Site::project(&text);
     let found = encryption(on(own).var("GPG_RECIPIENT", "a@b").var("AGE_RECIPIENT", "q")).await;
-    assert_eq!(found.recipients, ["age1y", "age1z"]);
+    assert_eq!(found.recipients, [AGE, "ssh-rsa AAAA"]);
     let off = Site::project("    encryption: {recipient: age1y}\n");
     assert!(off.only().await.encryption.is_none());
     assert!(off.warnings().await.contains("dumps are NOT encrypted"));
