@@ -98,9 +98,8 @@ impl Place {
                 format!("there is no container {container}"),
                 "`docker ps` lists those that run; correct `database.via`".to_owned(),
             )
-        } else if said("Error response from daemon") && said("is not running")
-            || said("is paused")
-            || said("is restarting")
+        } else if said("Error response from daemon")
+            && ["is not running", "is paused", "is restarting"].into_iter().any(said)
         {
             (
                 ErrorCode::DbConnectionRefused,
@@ -109,7 +108,7 @@ impl Place {
                     "start it: `docker start {container}`; `docker logs {container}` says why it ended"
                 ),
             )
-        } else if said("permission denied") && said("docker") {
+        } else if said("permission denied while trying to connect to the") {
             (
                 ErrorCode::DbPermissionDenied,
                 "this user may not use Docker".to_owned(),

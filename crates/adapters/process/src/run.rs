@@ -1,10 +1,13 @@
 //! Running a program to its end, in the four ways that adapters need.
 
-use std::io::{self, Read, Write};
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use backupctl_application::context::StageContext;
+use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
@@ -94,6 +97,18 @@ impl Tool {
         Ok((Output { stdout: head.into_bytes(), ..ended.usual()? }, produced))
     }
 
+    /// Runs it with this stream, which must block, as its stdin and its stdout at once: it talks to
+    /// whoever has the other end, and nothing of that comes by here.
+    ///
+    /// # Errors
+    /// Those of [`Tool::run`].
+    pub async fn run_on(self, ctx: &StageContext, stream: OwnedFd) -> Result<Output, ProcessError> {
+        let stdin = stream.try_clone().map_err(|e| self.no_pipe(e))?;
+        let running = Running::start(&self, ctx, Some(stdin), Some(stream), None)?;
+        let (ended, _) = running.finish(ctx, Head::new(0), std::future::pending()).await;
+        ended.usual()
+    }
+
     fn no_pipe(&self, source: io::Error) -> ProcessError {
         ProcessError::Start { program: self.name(), source }
     }
@@ -169,6 +184,10 @@ impl Running {
                 (Some(ours), Some(theirs))
             }
         };
+        let stdin = match (stdin, &tool.input) {
+            (None, Some(input)) => Some(in_memory(input).map_err(|e| tool.no_pipe(e))?),
+            (stdin, _) => stdin,
+        };
         let pipes = Pipes { stdin, stdout: their_stdout, stderr: their_stderr };
         let inside = container::inside(tool).map_err(|f| ProcessError::Container(Box::new(f)))?;
         let child = Child::start(inside.as_ref().map_or(tool, |i| &i.tool), pipes, stop)?;
@@ -231,6 +250,15 @@ impl Running {
 fn captured() -> io::Result<(Receiver, OwnedFd)> {
     let (ours, theirs) = io::pipe()?;
     Ok((Receiver::from_owned_fd(ours.into())?, theirs.into()))
+}
+
+/// A file that is on no disk. Private, since some programs refuse option files that others may write.
+fn in_memory(content: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create("stdin", MemfdFlags::CLOEXEC)?);
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 /// A program that has ended.

@@ -3,7 +3,8 @@
 mod container;
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -330,6 +331,31 @@ async fn writing_gets_every_byte_there() {
         .unwrap();
     assert_eq!(String::from_utf8(out.stdout).unwrap().trim(), (64 << 20).to_string());
     assert_eq!(written.unwrap(), "done");
+}
+
+#[tokio::test]
+async fn a_given_input_is_read_to_its_end_and_opened_again_as_a_private_file() {
+    let input = vec![b'x'; 300_000];
+    let script = "wc -c; stat -L -c %a /dev/stdin";
+    let out = sh(script).input(input).run(&ctx()).await.unwrap();
+    assert_eq!(String::from_utf8(out.stdout).unwrap(), "300000\n600\n");
+    let out = Tool::new("cat").arg("/dev/stdin").input("a\nb").run(&ctx()).await.unwrap();
+    assert_eq!(out.stdout, b"a\nb");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_both_stdin_and_stdout_and_its_end_is_told() {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let talk = tokio::task::spawn_blocking(move || {
+        ours.write_all(b"hello").unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut said = String::new();
+        ours.read_to_string(&mut said).unwrap();
+        said
+    });
+    let out = sh("cat; echo no >&2; exit 4").run_on(&ctx(), theirs.into()).await.unwrap();
+    assert_eq!((out.code, out.stderr.as_str()), (Some(4), "no\n"));
+    assert_eq!(talk.await.unwrap(), "hello");
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ pub struct Tool {
     pub(crate) timeout: Option<Duration>,
     pub(crate) end_signal: EndSignal,
     pub(crate) grace: Duration,
+    pub(crate) input: Option<Vec<u8>>,
     pub(crate) capture_limit: usize,
     pub(crate) join_output: bool,
     pub(crate) journal: Option<PathBuf>,
@@ -57,6 +58,7 @@ impl Tool {
             timeout: None,
             end_signal: EndSignal::Term,
             grace: Duration::from_secs(10),
+            input: None,
             capture_limit: 64 * 1024,
             join_output: false,
             journal: None,
@@ -113,6 +115,14 @@ impl Tool {
     #[must_use]
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());
+        self
+    }
+
+    /// Gives it this by its stdin, for what is small and needs no reading or writing beside it: an
+    /// option file with a password, of a program whose stdout is read. It is in memory alone.
+    #[must_use]
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(input.into());
         self
     }
 
