@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backupctl_adapter_process::{AtomicFile, Existing, Output, ProcessError, last_lines};
+use backupctl_adapter_process::{AtomicFile, Existing, Output, ProcessError, Tool, last_lines};
 use backupctl_application::context::{Cancel, StageContext};
 use backupctl_application::ports::{
     DatabaseDumper, DumpPreview, DumpRequest, DumpedFile, ToolInfo, VerifyRequest,
@@ -33,6 +33,7 @@ use backupctl_domain::project::Database;
 use backupctl_domain::{DumpInfo, ErrorCode, Failure, Stage};
 
 use crate::blocking;
+use crate::secret_file::SecretFile;
 use crate::stream::{Watch, Written, into_failure, pump};
 use crate::verify::read_back;
 use args::ExtraArgs;
@@ -240,6 +241,23 @@ impl MysqlDumper {
         Ok(text)
     }
 
+    /// The dump program with its option file. Into a container that goes by stdin, which nobody else
+    /// writes: what there is to leave out may be more than a variable holds.
+    fn tool_with_options(
+        &self,
+        prepared: &Prepared,
+        request: &DumpRequest,
+    ) -> Result<(Tool, Option<SecretFile>), Failure> {
+        let (program, text) = (&prepared.tools.dump, self.options(prepared)?);
+        if self.server.database.container.is_some() {
+            let tool = self.server.tool(program).arg("--defaults-file=/dev/stdin");
+            return Ok((tool.input(text), None));
+        }
+        // Named as a partial file of this run, so that what a killed run leaves is cleared with those.
+        let path = self.runtime_dir.join(request.name.with_ext("mycnf").partial());
+        self.server.tool_with_options(program, &text, path)
+    }
+
     /// Runs the dump program into the partial file.
     async fn stream(
         &self,
@@ -254,11 +272,7 @@ impl MysqlDumper {
         let name = request.name.with_ext(ext).to_string();
         let file = AtomicFile::create(&request.dir.join(name), Existing::Refuse)?;
         let target = file.target().to_owned();
-        // Named as a partial file of this run, so that what a killed run leaves is cleared with those.
-        let options = self.runtime_dir.join(request.name.with_ext("mycnf").partial());
-        let text = self.options(prepared)?;
-        let (tool, options) =
-            self.server.tool_with_options(&prepared.tools.dump, &text, options)?;
+        let (tool, options) = self.tool_with_options(prepared, request)?;
         let tool = tool.args(self.arguments(prepared)).timeout(request.timeout);
         let (compression, max_bytes) = (request.compression, request.max_bytes);
         let mut watch = Watch::new(ctx);
