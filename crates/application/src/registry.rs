@@ -103,9 +103,6 @@ impl Registries {
         {
             note("database.type", engine.as_str());
         }
-        if p.database.as_ref().is_some_and(|d| d.container.is_some()) {
-            note("database.via", "programs inside a container");
-        }
         if let Some(kind) =
             p.encryption.as_ref().map(|e| e.kind).filter(|k| !self.encryptors.has(*k))
         {

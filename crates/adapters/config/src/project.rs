@@ -84,7 +84,7 @@ fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Op
         r.warn(
             "docker_network",
             "`docker_network` is ignored: backupctl connects to the database directly; publish its \
-             port and name the address in `database.host`",
+             port and name the address in `database.host`, or set `database.via: docker:CONTAINER`",
         );
     }
     let schedule = schedule(r, shared);

@@ -19,7 +19,9 @@ mod script_dump;
 mod session;
 mod stderr;
 mod toc;
+mod tunnel;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,7 +40,7 @@ use crate::stream::Written;
 use args::ExtraArgs;
 use client::{Client, conninfo};
 use passfile::PassFile;
-use program::{Installed, Programs};
+use program::Programs;
 use session::Session;
 
 pub use loader::PostgresLoader;
@@ -72,6 +74,14 @@ impl PostgresDumper {
     #[must_use]
     pub fn encrypted(mut self, encrypted: bool) -> Self {
         self.encrypted = encrypted;
+        self
+    }
+
+    /// Looks for docker's client in these folders (as `PATH` holds them) instead of this process's
+    /// `PATH`.
+    #[must_use]
+    pub fn search_path(mut self, path: impl Into<OsString>) -> Self {
+        self.client.path = Some(path.into());
         self
     }
 
@@ -163,11 +173,17 @@ impl DatabaseDumper for PostgresDumper {
     async fn check_tool(&self) -> Result<ToolInfo, Failure> {
         self.extra_args()?;
         let ctx = StageContext::new(Stage::Dump, Cancel::new(), Arc::default());
-        let installed = Installed::find()?;
-        if self.is_script() {
-            installed.default.other("pg_dumpall")?;
-        }
+        let installed = self.client.installed()?;
+        let other = if self.is_script() {
+            installed.default.other("pg_dumpall")?
+        } else {
+            installed.default.restore.clone()
+        };
         let version = self.client.ask_version(&installed.default.dump, &ctx).await?;
+        // Those of this machine have been found; one in a container has to be asked.
+        if self.client.database.container.is_some() {
+            self.client.ask_version(&other, &ctx).await?;
+        }
         Ok(ToolInfo { name: "pg_dump".to_owned(), version })
     }
 
@@ -175,7 +191,7 @@ impl DatabaseDumper for PostgresDumper {
         let extra = self.extra_args()?;
         let database = &self.client.database;
         let whole = database.is_whole_server();
-        let mut session = Session::open_home(database, ctx).await?;
+        let mut session = Session::open_home(&self.client, ctx).await?;
         self.client.programs(&session.server_version, ctx).await?;
         if self.is_script() {
             script_dump::check_rights(&mut session, &extra, ctx).await?;

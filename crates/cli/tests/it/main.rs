@@ -11,6 +11,7 @@
 mod commands;
 mod compat;
 mod configuration;
+mod container;
 mod dry_run;
 mod errors;
 mod failures;

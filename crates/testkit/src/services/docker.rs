@@ -11,6 +11,7 @@ use crate::WorkDir;
 /// client is ended.
 const CLIENT: &str = r#"#!/bin/sh
 here=${0%/*}
+printf '%s\n' "$@" >> "$here/args"
 if [ "$1" != exec ]; then
     echo "docker: '$1' is not a docker command." >&2
     exit 1
@@ -70,6 +71,11 @@ impl DockerClient {
     /// Gives containers only the programs of this PATH.
     pub fn set_inside(&self, path: &str) {
         self.work.file("inside", path);
+    }
+
+    /// What the client was given, by every call so far, one argument a line.
+    pub fn args(&self) -> String {
+        fs::read_to_string(self.dir().join("args")).unwrap_or_default()
     }
 
     /// The folder that the client is in.

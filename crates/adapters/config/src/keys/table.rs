@@ -233,7 +233,7 @@ pub(crate) const KEYS: &[Key] = &[
         path: "docker_network",
         scope: Scope::Project,
         kind: Kind::Ignored(
-            "backupctl connects to the database directly; publish its port and name the address in `database.host`",
+            "backupctl connects to the database directly; publish its port and name the address in `database.host`, or set `database.via: docker:CONTAINER`",
         ),
         env: &[],
         default: None,
@@ -301,7 +301,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text,
         env: &[],
         default: None,
-        meaning: "`docker:NAME` runs the dump tools in that running container, by `docker exec`; `database.host` is then as seen from inside",
+        meaning: "`docker:NAME` runs the dump tools in that running container, by `docker exec`; `database.host` and the paths of files are then as seen from inside; not for SQLite",
     },
     Key {
         path: "database.dump_timeout_minutes",

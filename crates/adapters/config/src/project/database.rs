@@ -39,6 +39,17 @@ pub(super) fn read(r: &mut Reader<'_, '_>) -> Option<Option<Database>> {
     if file && path.is_none() && !r.misread("database.path") {
         r.missing("database.path", "`database.path` is missing: the SQLite database's file");
     }
+    if file
+        && container.is_some()
+        && let Some(leaf) = r.leaf("database.via")
+    {
+        r.wrong(
+            "database.via",
+            leaf,
+            "a SQLite database is a file that is read from here: remove `database.via`, and name in \
+             `database.path` where the container's volume is on this machine",
+        );
+    }
     let named = !matches!(engine, Engine::Sqlite | Engine::Redis);
     if named && name.is_none() && !r.misread("database.name") {
         r.missing(

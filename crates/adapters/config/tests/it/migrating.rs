@@ -48,7 +48,7 @@ async fn the_example_loads_unchanged() {
         site.told(&config.warnings),
         "config/projects.yml:9:21 [shop] docker_network: `docker_network` is ignored: backupctl \
          connects to the database directly; publish its port and name the address in \
-         `database.host`\n"
+         `database.host`, or set `database.via: docker:CONTAINER`\n"
     );
     let global = config.global.as_ref().unwrap();
     assert_eq!(

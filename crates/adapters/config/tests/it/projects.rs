@@ -133,6 +133,26 @@ async fn every_engine_and_its_keys_load() {
     }
 }
 
+#[tokio::test]
+async fn a_container_is_named_for_every_engine_but_a_file() {
+    let via = |engine: &str, via: &str| {
+        Site::project(&format!("    database: {{type: {engine}, name: n, {via}}}\n"))
+    };
+    for engine in ["postgres", "mysql", "mariadb", "mongodb", "redis"] {
+        let database = via(engine, "via: 'docker:shop-db_1.x'").only().await.database.unwrap();
+        assert_eq!(database.container.as_deref(), Some("shop-db_1.x"), "{engine}");
+    }
+    for bad in ["docker:", "docker: x", "podman:x", "shop-db", "docker:-it"] {
+        let issues = via("postgres", &format!("via: '{bad}'")).issues().await;
+        assert!(issues.contains("[p] database.via: `") && issues.contains("container"), "{issues}");
+        assert_eq!(issues.lines().count(), 1, "{issues}");
+    }
+    let issues = via("sqlite", "path: /x.db, via: 'docker:x'").issues().await;
+    assert!(issues.contains("[p] database.via: a SQLite database is a file"), "{issues}");
+    assert!(issues.contains("remove `database.via`"), "{issues}");
+    assert_eq!(issues.lines().count(), 1, "{issues}");
+}
+
 #[test]
 fn the_reference_and_the_schema_are_made() {
     assert!(reference_markdown().contains("| `database.port` |"));

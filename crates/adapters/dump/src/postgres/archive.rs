@@ -12,7 +12,7 @@ use backupctl_domain::{ErrorCode, Failure};
 
 use super::args::ExtraArgs;
 use super::compare::{Shown, remarks};
-use super::program::{Installed, Programs, major_of, version_of};
+use super::program::{Programs, major_of, version_of};
 use super::toc::{TocReader, TocState, contents_of_list};
 use super::{Format, PostgresDumper, session, stderr};
 use crate::blocking;
@@ -31,7 +31,7 @@ impl PostgresDumper {
         ctx: &StageContext,
     ) -> Result<DumpedFile, Failure> {
         let database = &self.client.database;
-        let session = session::Session::open(database, ctx).await?;
+        let session = session::Session::open(&self.client, ctx).await?;
         let programs = self.client.programs(&session.server_version, ctx).await?;
         let mut shown = Shown::read(session, &database.options, extra, ctx).await?;
         let (output, written, toc) =
@@ -64,7 +64,7 @@ impl PostgresDumper {
         request: &VerifyRequest,
         ctx: &StageContext,
     ) -> Result<(), Failure> {
-        let installed = Installed::find()?;
+        let installed = self.client.installed()?;
         let made_by = version_of(&request.info.tool_version).and_then(major_of).unwrap_or_default();
         let programs = installed.at_least(made_by).unwrap_or(&installed.default);
         let tool =

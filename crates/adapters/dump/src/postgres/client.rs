@@ -2,6 +2,7 @@
 //!
 //! The same for dumping and for loading, so that both mean the same server by the same settings.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,11 +68,13 @@ pub(crate) struct Client {
     /// A 0700 folder for the short life of a password file.
     pub(crate) runtime_dir: PathBuf,
     journal: Option<PathBuf>,
+    /// Where docker's client is looked for; in this process's `PATH` for `None`.
+    pub(crate) path: Option<OsString>,
 }
 
 impl Client {
     pub(crate) fn new(database: &Database, runtime_dir: PathBuf, journal: Option<PathBuf>) -> Self {
-        Self { database: database.clone(), runtime_dir, journal }
+        Self { database: database.clone(), runtime_dir, journal, path: None }
     }
 
     /// The same server with another database of it.
@@ -82,7 +85,11 @@ impl Client {
 
     /// A program that talks to no server, or is not told yet to which.
     pub(crate) fn tool(&self, program: &Path) -> Tool {
-        let mut tool = Tool::new(program).env("LC_ALL", "C");
+        let container = self.database.container.as_deref();
+        let mut tool = Tool::new(program).in_container(container).env("LC_ALL", "C");
+        if let Some(path) = &self.path {
+            tool = tool.env("PATH", path);
+        }
         for name in LIBPQ_ENV {
             tool = tool.env_remove(name);
         }
@@ -116,11 +123,45 @@ impl Client {
             tool = tool.env("PGSSLROOTCERT", cert);
         }
         let Some(password) = password else { return Ok((tool, None)) };
+        if self.database.container.is_some() {
+            // A file of ours is not seen in there.
+            return Ok((tool.env("PGPASSWORD", password.expose()?), None));
+        }
         let file = PassFile::write(self.runtime_dir.join(pass_name), password.expose()?)?;
         for name in PASSWORD_ENV {
             tool = tool.env_remove(name);
         }
         Ok((tool.env("PGPASSFILE", file.path()), Some(file)))
+    }
+
+    /// The programs to choose from.
+    pub(crate) fn installed(&self) -> Result<Installed, Failure> {
+        match self.database.container {
+            Some(_) => Ok(Installed::in_container()),
+            None => Installed::find(),
+        }
+    }
+
+    /// The content of a file where the programs run, which `key` names.
+    pub(crate) async fn read_inside(
+        &self,
+        path: &Path,
+        key: &str,
+        ctx: &StageContext,
+    ) -> Result<Vec<u8>, Failure> {
+        let tool = self.tool("cat".as_ref()).arg(path).timeout(Some(Duration::from_secs(30)));
+        let output = tool.run(ctx).await.map_err(|e| e.into_failure(ErrorCode::DbTimeout))?;
+        if output.success() {
+            return Ok(output.stdout);
+        }
+        let (path, container) = (path.display(), self.database.container.as_deref());
+        let message = format!(
+            "`{key}` cannot be read in container {}: {path}: {}",
+            container.unwrap_or_default(),
+            output.last_lines(1)
+        );
+        Err(Failure::new(ErrorCode::InvalidConfig, message)
+            .with_remedy(format!("name a file in `{key}` as it is seen from inside the container")))
     }
 
     /// The programs for a server of that version, and `pg_dump`'s version if it had to be asked.
@@ -129,7 +170,7 @@ impl Client {
         server: &str,
         ctx: &StageContext,
     ) -> Result<Programs, Failure> {
-        let installed = Installed::find()?;
+        let installed = self.installed()?;
         let Some(needed) = major_of(server) else { return Ok(installed.default) };
         if installed.default.major >= Some(needed) {
             return Ok(installed.default);

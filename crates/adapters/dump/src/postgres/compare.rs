@@ -2,11 +2,12 @@
 
 use backupctl_application::context::StageContext;
 use backupctl_domain::manifest::{Completeness, Contents, completeness, listed};
-use backupctl_domain::project::{Database, DatabaseOptions};
+use backupctl_domain::project::DatabaseOptions;
 use backupctl_domain::{ErrorCode, Failure};
 
 use super::args::ExtraArgs;
 use super::catalog::{Catalog, unmatched};
+use super::client::Client;
 use super::session::Session;
 
 /// A database as it was when its dump began.
@@ -22,11 +23,12 @@ pub(crate) struct Shown {
 impl Shown {
     /// Connects and reads the catalog, unless the arguments choose what is dumped.
     pub(crate) async fn open(
-        database: &Database,
+        client: &Client,
         extra: &ExtraArgs,
         ctx: &StageContext,
     ) -> Result<Self, Failure> {
-        Self::read(Session::open(database, ctx).await?, &database.options, extra, ctx).await
+        let options = &client.database.options;
+        Self::read(Session::open(client, ctx).await?, options, extra, ctx).await
     }
 
     /// The same over a connection that there is.

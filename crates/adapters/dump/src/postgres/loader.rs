@@ -9,6 +9,7 @@ mod replace;
 mod script;
 mod server;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -26,7 +27,7 @@ use backupctl_domain::{ErrorCode, Failure, Stage};
 
 use super::client::Client;
 use super::passfile::PassFile;
-use super::program::{Installed, Programs, major_of};
+use super::program::{Programs, major_of};
 use super::roles::Roles;
 use super::script::{Found, ScriptReader, quoted};
 use super::session::{Session, limited};
@@ -88,14 +89,22 @@ impl PostgresLoader {
         Self { client: Client::new(database, runtime_dir, journal) }
     }
 
+    /// Looks for docker's client in these folders (as `PATH` holds them) instead of this process's
+    /// `PATH`.
+    #[must_use]
+    pub fn search_path(mut self, path: impl Into<OsString>) -> Self {
+        self.client.path = Some(path.into());
+        self
+    }
+
     async fn session(&self, ctx: &StageContext) -> Result<Session, Failure> {
-        Session::open_home(&self.client.database, ctx).await
+        Session::open_home(&self.client, ctx).await
     }
 
     /// The programs that load a dump of that version here.
-    fn programs(dump: Option<&str>, session: &Session) -> Result<Programs, Failure> {
+    fn programs(&self, dump: Option<&str>, session: &Session) -> Result<Programs, Failure> {
         let server = major_of(&session.server_version);
-        Ok(Installed::find()?.loading(dump.and_then(major_of), server).clone())
+        Ok(self.client.installed()?.loading(dump.and_then(major_of), server).clone())
     }
 
     /// A program that talks to the server, and its password file.
@@ -117,9 +126,12 @@ impl PostgresLoader {
 impl DatabaseLoader for PostgresLoader {
     async fn check_tool(&self) -> Result<ToolInfo, Failure> {
         let ctx = StageContext::new(Stage::Sync, Cancel::new(), Arc::default());
-        let installed = Installed::find()?;
-        installed.default.other("psql")?;
+        let installed = self.client.installed()?;
+        let psql = installed.default.other("psql")?;
         let version = self.client.ask_version(&installed.default.restore, &ctx).await?;
+        if self.client.database.container.is_some() {
+            self.client.ask_version(&psql, &ctx).await?;
+        }
         Ok(ToolInfo { name: "pg_restore".to_owned(), version })
     }
 
@@ -140,7 +152,7 @@ impl DatabaseLoader for PostgresLoader {
         if self.client.database.is_whole_server() {
             return Ok(());
         }
-        let mut session = Session::open_server(&self.client.database, ctx).await?;
+        let mut session = Session::open_server(&self.client, ctx).await?;
         // The other template may hold what the dump brings.
         let done =
             session.run(ctx, format!("create database {} template template0", quoted(name))).await;

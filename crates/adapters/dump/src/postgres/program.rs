@@ -24,6 +24,9 @@ pub(crate) struct Programs {
 impl Programs {
     /// Another program of the same version: beside these, or where PATH leads.
     pub(crate) fn other(&self, name: &str) -> Result<PathBuf, Failure> {
+        if !self.dump.is_absolute() {
+            return Ok(name.into());
+        }
         let real = fs::canonicalize(&self.dump).unwrap_or_else(|_| self.dump.clone());
         let beside = [&self.dump, &real].map(|dump| dump.with_file_name(name));
         let found = beside.into_iter().find_map(find_program).or_else(|| find_program(name));
@@ -60,6 +63,13 @@ impl Installed {
             }
         };
         Ok(Self { default, versioned })
+    }
+
+    /// What is looked for in a container, and only there.
+    pub(crate) fn in_container() -> Self {
+        let default =
+            Programs { dump: "pg_dump".into(), restore: "pg_restore".into(), major: None };
+        Self { default, versioned: Vec::new() }
     }
 
     /// What loads a dump of one version into a server of another: no newer than either needs, since a

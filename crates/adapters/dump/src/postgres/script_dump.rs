@@ -79,7 +79,7 @@ impl PostgresDumper {
     ) -> Result<DumpedFile, Failure> {
         let database = &self.client.database;
         let whole = database.is_whole_server();
-        let mut home = Session::open_home(database, ctx).await?;
+        let mut home = Session::open_home(&self.client, ctx).await?;
         let programs = self.client.programs(&home.server_version, ctx).await?;
         let mut warnings = Vec::new();
         let databases = if whole {
@@ -181,7 +181,7 @@ impl Script<'_> {
         let (client, ctx) = (&dumper.client, *ctx);
         let program = programs.other("pg_dumpall")?;
         let (tool, pass_file) = client.connecting(&program, &pass_name(request))?;
-        let home = Session::open_home(&client.database, ctx).await?;
+        let home = Session::open_home(client, ctx).await?;
         let tool = tool
             .args(["--globals-only", &format!("--database={}", home.database)])
             .args(&extra.globals);
@@ -197,7 +197,7 @@ impl Script<'_> {
         let still = if missing.is_empty() {
             Contents::new()
         } else {
-            let mut home = Session::open_server(&client.database, ctx).await?;
+            let mut home = Session::open_server(client, ctx).await?;
             let now = globals(&mut home, self.extra, ctx).await?;
             home.close().await;
             now
@@ -219,7 +219,7 @@ impl Script<'_> {
     ) -> Result<Option<Part>, Failure> {
         let Self { dumper, extra, request, ctx, .. } = self;
         let (client, ctx): (Client, _) = (dumper.client.of(name), *ctx);
-        let mut shown = match Shown::open(&client.database, extra, ctx).await {
+        let mut shown = match Shown::open(&client, extra, ctx).await {
             Err(failure) if whole && failure.code == ErrorCode::DbNotFound => return Ok(None),
             other => other?,
         };

@@ -10,6 +10,8 @@ use backupctl_domain::{ErrorCode, Failure};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
+use super::client::Client;
+use super::tunnel::Tunnel;
 use crate::percent::encode;
 
 /// How long a server may take to accept us.
@@ -22,6 +24,7 @@ const RUN_TIMEOUT: Duration = Duration::from_mins(10);
 /// A connection, and what messages call the database.
 pub(crate) struct Session {
     connection: PgConnection,
+    tunnel: Option<Tunnel>,
     /// `shop at db:5432`.
     pub(crate) place: String,
     /// The database's name.
@@ -36,8 +39,9 @@ pub(crate) fn place(database: &Database) -> String {
     format!("{} at {host}:{}", database.name, database.port)
 }
 
-/// The connection's settings; also what the tools are given, so that both mean the same.
-pub(crate) fn options(database: &Database) -> Result<PgConnectOptions, Failure> {
+/// The connection's settings but for the authority; also what the tools are given, so that both mean
+/// the same.
+fn settings(database: &Database) -> Result<PgConnectOptions, Failure> {
     let mut url = String::from("postgres://?application_name=backupctl");
     let host = if database.host.is_empty() { "localhost" } else { &database.host };
     let port = database.port.to_string();
@@ -54,26 +58,40 @@ pub(crate) fn options(database: &Database) -> Result<PgConnectOptions, Failure> 
     if let Some(password) = &database.password {
         add("password", password.expose()?);
     }
-    let bad = |what: &str| {
-        Failure::new(ErrorCode::InvalidConfig, format!("`database` cannot be used: {what}"))
-    };
     let mut options: PgConnectOptions =
-        url.parse().map_err(|_| bad("host, port, name or user is malformed"))?;
+        url.parse().map_err(|_| unusable("host, port, name or user is malformed"))?;
     let mode = database.options.sslmode.as_deref().unwrap_or("prefer");
     let mode: PgSslMode = mode.parse().map_err(|_| {
-        bad(&format!("`database.options.sslmode` is {mode:?}"))
+        unusable(&format!("`database.options.sslmode` is {mode:?}"))
             .with_remedy("use one of disable, allow, prefer, require, verify-ca, verify-full")
     })?;
-    let authorities = database.options.sslrootcert.as_deref();
-    options = options.ssl_mode(as_libpq(mode, host, authorities.is_some()));
-    if let Some(cert) = authorities {
-        File::open(cert).map_err(|e| {
-            bad(&format!("`database.options.sslrootcert` cannot be read: {}: {e}", cert.display()))
-                .with_remedy("name the PEM file with the authority's certificate, readable by the user running backupctl")
-        })?;
-        options = options.ssl_root_cert(cert);
-    }
+    let authorities = database.options.sslrootcert.is_some();
+    options = options.ssl_mode(as_libpq(mode, host, authorities));
     Ok(options.disable_statement_logging())
+}
+
+/// All of the connection's settings.
+async fn options(client: &Client, ctx: &StageContext) -> Result<PgConnectOptions, Failure> {
+    const KEY: &str = "database.options.sslrootcert";
+    let database = &client.database;
+    let options = settings(database)?;
+    match &database.options.sslrootcert {
+        None => Ok(options),
+        Some(cert) if database.container.is_some() => {
+            Ok(options.ssl_root_cert_from_pem(client.read_inside(cert, KEY, ctx).await?))
+        }
+        Some(cert) => {
+            File::open(cert).map_err(|e| {
+                let message = format!("`{KEY}` cannot be read: {}: {e}", cert.display());
+                unusable(&message).with_remedy("name the PEM file with the authority's certificate, readable by the user running backupctl")
+            })?;
+            Ok(options.ssl_root_cert(cert))
+        }
+    }
+}
+
+fn unusable(what: &str) -> Failure {
+    Failure::new(ErrorCode::InvalidConfig, format!("`database` cannot be used: {what}"))
 }
 
 /// What the mode means to libpq, so that our connection and the programs' prove the same
@@ -90,7 +108,7 @@ fn as_libpq(mode: PgSslMode, host: &str, authority: bool) -> PgSslMode {
 
 /// The user that connects: the configured one, or whom libpq would take.
 pub(crate) fn user_of(database: &Database) -> Result<String, Failure> {
-    Ok(options(database)?.get_username().to_owned())
+    Ok(settings(database)?.get_username().to_owned())
 }
 
 fn refuses_tls(error: &sqlx::Error) -> bool {
@@ -104,35 +122,35 @@ fn refuses_tls(error: &sqlx::Error) -> bool {
 
 impl Session {
     /// Connects to the database that a server is managed from.
-    pub(crate) async fn open_server(
-        database: &Database,
-        ctx: &StageContext,
-    ) -> Result<Self, Failure> {
-        let of = |name: &str| Database { name: name.to_owned(), ..database.clone() };
-        match Self::open(&of("postgres"), ctx).await {
+    pub(crate) async fn open_server(client: &Client, ctx: &StageContext) -> Result<Self, Failure> {
+        match Self::open(&client.of("postgres"), ctx).await {
             Err(failure) if failure.code == ErrorCode::DbNotFound => {
-                Self::open(&of("template1"), ctx).await
+                Self::open(&client.of("template1"), ctx).await
             }
             other => other,
         }
     }
 
     /// Connects to the database, or to the server where all of it is meant.
-    pub(crate) async fn open_home(
-        database: &Database,
-        ctx: &StageContext,
-    ) -> Result<Self, Failure> {
-        if database.is_whole_server() {
-            Self::open_server(database, ctx).await
+    pub(crate) async fn open_home(client: &Client, ctx: &StageContext) -> Result<Self, Failure> {
+        if client.database.is_whole_server() {
+            Self::open_server(client, ctx).await
         } else {
-            Self::open(database, ctx).await
+            Self::open(client, ctx).await
         }
     }
 
     /// Connects, and asks the server for its version.
-    pub(crate) async fn open(database: &Database, ctx: &StageContext) -> Result<Self, Failure> {
-        let place = place(database);
-        let options = options(database)?;
+    pub(crate) async fn open(client: &Client, ctx: &StageContext) -> Result<Self, Failure> {
+        let place = place(&client.database);
+        let mut options = options(client, ctx).await?;
+        let mut tunnel = match client.database.container {
+            Some(_) => Some(Tunnel::open(client, ctx)?),
+            None => None,
+        };
+        if let Some(dir) = tunnel.as_ref().and_then(Tunnel::dir) {
+            options = options.socket(dir);
+        }
         let connect = async {
             match PgConnection::connect_with(&options).await {
                 // What `prefer` means: a server that does not want us by TLS is asked without it.
@@ -144,9 +162,21 @@ impl Session {
                 other => other,
             }
         };
-        let connection = limited(ctx, CONNECT_TIMEOUT, &place, connect).await?;
-        let database = database.name.clone();
-        let mut session = Self { connection, place, database, server_version: String::new() };
+        let connected = limited(ctx, CONNECT_TIMEOUT, &place, connect).await;
+        let connection = match (connected, tunnel.take()) {
+            (Ok(connection), Some(mut used)) => {
+                used.shut();
+                tunnel = Some(used);
+                connection
+            }
+            // What became of the way there says more than that nobody answered.
+            (Err(failure), Some(used)) if failure.code != ErrorCode::Interrupted => {
+                return Err(used.close().await.unwrap_or(failure));
+            }
+            (connected, _) => connected?,
+        };
+        let (database, server_version) = (client.database.name.clone(), String::new());
+        let mut session = Self { connection, tunnel, place, database, server_version };
         let version: String =
             session.ask(ctx, "select pg_catalog.current_setting('server_version')").await?;
         version.split(' ').next().unwrap_or_default().clone_into(&mut session.server_version);
@@ -226,6 +256,9 @@ impl Session {
     /// Ends the session. What the server says to that is of no interest.
     pub(crate) async fn close(self) {
         let _ = tokio::time::timeout(CONNECT_TIMEOUT, self.connection.close()).await;
+        if let Some(tunnel) = self.tunnel {
+            tunnel.close().await;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod container;
 mod contract;
 mod mongodb;
 mod mysql;

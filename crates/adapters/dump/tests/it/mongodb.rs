@@ -27,7 +27,7 @@ pub(super) fn shop() -> MongoArchive {
         .documents_a_block(100)
 }
 
-fn database(mongodump: &Mongodump) -> Database {
+pub(super) fn database(mongodump: &Mongodump) -> Database {
     Database {
         host: "127.0.0.1".to_owned(),
         port: mongodump.port(),

@@ -21,7 +21,7 @@ type Change = Box<dyn Fn(&mut Database)>;
 const PASSWORD: &str = "database-password";
 const FUNCTIONS: &str = "#!lua name=mylib\nredis.register_function('one', function() return 1 end)";
 
-fn database(server: &Redis) -> Database {
+pub(super) fn database(server: &Redis) -> Database {
     Database {
         host: "127.0.0.1".to_owned(),
         port: server.port(),

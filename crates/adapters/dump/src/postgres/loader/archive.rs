@@ -35,7 +35,7 @@ impl PostgresLoader {
         ctx: &StageContext,
     ) -> Result<LoadReport, Failure> {
         let left_out = left_out(roles, &mut session, ctx).await?;
-        let programs = Self::programs(version, &session)?;
+        let programs = self.programs(version, &session)?;
         let (tool, pass_file) = self.connecting(&programs.restore, dump)?;
         let mut tool = tool
             .arg(format!("--dbname={}", conninfo(&self.client.database.name)))

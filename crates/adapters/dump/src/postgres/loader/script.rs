@@ -56,7 +56,7 @@ impl PostgresLoader {
         session: &Session,
         ctx: &StageContext,
     ) -> Result<Output, Failure> {
-        let program = Self::programs(found.version.as_deref(), session)?.other("psql")?;
+        let program = self.programs(found.version.as_deref(), session)?.other("psql")?;
         let (tool, pass_file) = self.connecting(&program, dump)?;
         let tool = tool
             .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"])

@@ -88,7 +88,7 @@ impl PostgresLoader {
         let mut report = LoadReport { tables: 0, notes };
         let names = found.connected.iter().filter(|n| n.as_str() != OF_EVERY_SERVER[1]);
         for name in names {
-            let mut session = Session::open(&self.client.of(name).database, ctx).await?;
+            let mut session = Session::open(&self.client.of(name), ctx).await?;
             report.tables += tables(&mut session, ctx).await?;
             session.close().await;
         }
