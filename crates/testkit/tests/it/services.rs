@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use backupctl_testkit::services::{
-    HttpReceiver, MariaDb, Postgres, Reply, Repository, SmtpFault, SmtpSink, SmtpStep, SmtpTls, Sshd,
+    HttpReceiver, MariaDb, Postgres, Reply, Repository, SmtpFault, SmtpSink, SmtpStep, SmtpTls,
+    Sshd,
 };
 
 const QUICK: &str = Repository::QUICK_PASSWORD;
