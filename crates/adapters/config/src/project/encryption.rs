@@ -104,6 +104,12 @@ fn no_age_recipient(text: &str) -> Option<String> {
     })
 }
 
+/// Whose recipients these are: age takes its own keys and ssh keys, GnuPG all that names a key.
+fn kind_of(recipients: &[String]) -> EncryptionType {
+    let of_age = |text: &String| text.starts_with("age1") || text.starts_with("ssh-");
+    if recipients.iter().all(of_age) { EncryptionType::Age } else { EncryptionType::Gpg }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,10 +127,4 @@ mod tests {
         let secret = no_age_recipient("AGE-SECRET-KEY-1QQQ").unwrap();
         assert!(secret.contains("public key") && !secret.contains("QQQ"), "{secret}");
     }
-}
-
-/// Whose recipients these are: age takes its own keys and ssh keys, GnuPG all that names a key.
-fn kind_of(recipients: &[String]) -> EncryptionType {
-    let of_age = |text: &String| text.starts_with("age1") || text.starts_with("ssh-");
-    if recipients.iter().all(of_age) { EncryptionType::Age } else { EncryptionType::Gpg }
 }
