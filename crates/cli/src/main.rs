@@ -93,10 +93,12 @@ fn usage_error(error: &clap::Error) -> ExitCode {
     let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let json = |arg: &std::ffi::OsString| arg == "--json" || arg == "--json-stream";
     if !help && std::env::args_os().any(|arg| json(&arg)) {
-        let failure = Failure::new(ErrorCode::InvalidConfig, usage_message(error)).with_remedy(
-            instead_of_a_project(error)
-                .unwrap_or("see `backupctl --help`, or `--help` of the command"),
-        );
+        let remedy = match instead_of_a_project(error) {
+            Some(hint) => format!("{hint}; see `--help` of the command"),
+            None => "see `backupctl --help`, or `--help` of the command".to_owned(),
+        };
+        let failure =
+            Failure::new(ErrorCode::InvalidConfig, usage_message(error)).with_remedy(remedy);
         CommandError::from(failure).tell(&Out::new(true, true, true));
     } else {
         // Printing to a closed pipe is no error of ours.

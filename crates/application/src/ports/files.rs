@@ -15,7 +15,7 @@ pub struct CleanupReport {
     pub removed: Vec<PathBuf>,
     /// The bytes freed.
     pub freed_bytes: u64,
-    /// Dumps that are old enough to go and stay, since nothing proves that they are stored.
+    /// Dumps that are old enough to go and stay, since they are not known to be stored.
     pub kept: Vec<PathBuf>,
     /// Why that is not known of them, where the records could not be asked.
     pub unknown: Option<String>,

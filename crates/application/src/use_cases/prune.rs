@@ -55,8 +55,8 @@ pub(super) async fn thin_out(
     }
 }
 
-/// The local part. An old dump goes only where its run's record says that it is stored: one of a run
-/// that failed at Sync is a copy that exists nowhere else.
+/// The local part. An old dump stays where its run's record says that it was not stored: one of a run
+/// that failed at Sync is a copy that exists nowhere else. With the records out of reach, all stay.
 pub(super) async fn remove_old_dumps(
     world: &World,
     project: &Project,
@@ -76,7 +76,10 @@ pub(super) async fn remove_old_dumps(
             ..RunQuery::default()
         };
         match world.audit.find_runs(&query).await {
-            Ok(records) if records.iter().any(BackupRun::is_stored) => stored.push(run),
+            // Of one without a record nothing speaks against the age that the configuration sets.
+            Ok(records) if records.is_empty() || records.iter().any(BackupRun::is_stored) => {
+                stored.push(run);
+            }
             Ok(_) => {}
             // The others would wait for the same.
             Err(failure) => {
@@ -98,7 +101,7 @@ pub fn kept_text(report: &CleanupReport) -> String {
     let names: Vec<String> = names.map(str::to_owned).collect();
     let why = match &report.unknown {
         Some(why) => format!("the records cannot be read ({why})"),
-        None => "no record says that they are in the repository".to_owned(),
+        None => "their runs' records say that they are not in the repository".to_owned(),
     };
     format!("old dumps kept, for {why}: {}", listed(&names, 5))
 }

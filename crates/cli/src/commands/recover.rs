@@ -145,7 +145,7 @@ mod tests {
         };
         assert_eq!(
             still_waiting(&waiting),
-            "9 notices (projects a, b, c, d, e and 2 more; oldest 2026-11-20T10:00:00Z) wait for \
+            "9 notices (projects a, b, c, d, e and 2 more; oldest 2026-11-20T10:00:00.000Z) wait for \
              webhook chat.example.com: connection refused"
         );
         waiting.projects.truncate(1);

@@ -16,10 +16,10 @@ use super::pool::{Cuts, Packer, Pool};
 /// More threads than this compress faster than any database delivers, and cost memory each.
 const MAX_WORKERS: u32 = 4;
 
-/// A cut every 512 KiB on average after the first 512 KiB. Of twice the size, blocks would compress
-/// half a percent better, and a change would reach twice as far.
-const ZSTD_CUTS: Cuts = Cuts { min: 512 << 10, max: 2 << 20, mask: 0xffff_e000_0000_0000 };
-/// 2 MiB, a whole block: higher levels would set up as much as 128 MiB.
+/// A cut every 512 KiB on average after the first 256 KiB. Larger blocks would compress half a percent
+/// better, and a change would reach further.
+const ZSTD_CUTS: Cuts = Cuts { min: 256 << 10, max: 1536 << 10, mask: 0xffff_e000_0000_0000 };
+/// 2 MiB, more than a block: higher levels would set up as much as 128 MiB.
 const ZSTD_WINDOW_LOG: u32 = 21;
 /// Caps the tables of the levels above 5 at 4 MiB each.
 const ZSTD_TABLE_LOG: u32 = 20;
