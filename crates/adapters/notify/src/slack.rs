@@ -72,6 +72,8 @@ impl Slack {
         let answer = self.http.send(client, request).await?;
         match word(&answer, url) {
             Some("ok") if answer.good => Ok(()),
+            // What speaks Slack's protocol without being Slack says nothing, or says it in JSON.
+            None if answer.good && says_nothing_else(&answer.body) => Ok(()),
             Some(word) => Err(format!("answered {}: {word}", answer.status)),
             None => Err(format!("answered {}, which is not Slack's ok", answer.status)),
         }
@@ -115,6 +117,12 @@ fn word<'a>(answer: &'a Answer, url: &Url) -> Option<&'a str> {
     let short = (1..=60).contains(&word.len());
     let plain = word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     (short && plain && !url.path().contains(word)).then_some(word)
+}
+
+/// Whether a body is empty or JSON, which no proxy's page and no login form is.
+fn says_nothing_else(body: &[u8]) -> bool {
+    let body = body.trim_ascii();
+    body.is_empty() || body.starts_with(b"{")
 }
 
 /// The message: `text` for notifications and old clients, `blocks` for the channel.

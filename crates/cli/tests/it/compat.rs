@@ -129,7 +129,7 @@ impl Migrated {
         for name in ["crm", "analytics", "static-files"] {
             Repository::fresh_at(&root.join(name), DEFAULT_PASSWORD);
         }
-        // Slack answers so, and anything else is no delivery.
+        // As Slack answers.
         w.receiver.reply_always(Reply::Status(200, "ok".to_owned()));
         Self { world: w, keys, _keyring: keyring, audit }
     }

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use backupctl_testkit::services::{Postgres, Reply};
+use backupctl_testkit::services::{HttpReceiver, Postgres, Reply, SmtpSink, SmtpTls};
 use serde_json::{Value, json};
 
 use super::support::{DATABASE_PASSWORD, Gate, World, words};
@@ -104,4 +104,36 @@ fn a_heartbeat_that_is_not_taken_changes_nothing() {
     let stage = record["stages"].as_array().unwrap().iter().find(|s| s["stage"] == "Heartbeat");
     assert_eq!(stage.unwrap()["outcome"], "failed", "{record:#}");
     assert_eq!(kept(&w), [Value::Null; 0]);
+}
+
+#[test]
+fn of_three_channels_two_get_the_notice_and_the_third_gets_it_late_and_once() {
+    let mut w = World::with_sqlite();
+    let slack = HttpReceiver::start();
+    let mails = SmtpSink::start(SmtpTls::None);
+    let webhook = w.config["notification"].clone();
+    w.project()["notification"] = json!([
+        {"type": "slack", "config": {"webhook_url": slack.url("/services/T0/B0/x")}},
+        {"type": "email", "config": {
+            "smtp_host": mails.host(), "smtp_port": mails.port(), "smtp_security": "none",
+            "from": "backup@example.org", "to": "ann@example.org, bob@example.org",
+        }},
+        webhook,
+    ]);
+    w.receiver.reply_always(Reply::status(503));
+    w.backup();
+    assert_eq!((slack.requests().len(), mails.mails().len()), (2, 2), "start and success");
+    let lines = kept(&w);
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+
+    w.receiver.reply_always(Reply::status(200));
+    w.receiver.clear();
+    w.run(&["recover"]).expect(0);
+    let events = w.events();
+    assert_eq!(events.len(), 2, "{events:#?}");
+    assert!(events.iter().all(|e| e["delayed"] == true), "{events:#?}");
+    assert_eq!(kept(&w), [Value::Null; 0]);
+    assert_eq!((slack.requests().len(), mails.mails().len()), (2, 2), "nobody is told twice");
+    w.run(&["recover"]).expect(0);
+    assert_eq!(w.events().len(), 2, "delivered once");
 }

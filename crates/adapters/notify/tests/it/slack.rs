@@ -26,6 +26,16 @@ fn slack(url: &str) -> Slack {
 }
 
 #[tokio::test]
+async fn servers_that_take_slacks_messages_and_say_nothing_or_json_have_taken_them() {
+    for body in ["", "{\"success\":true}"] {
+        let receiver = HttpReceiver::start();
+        receiver.reply_always(Reply::Status(200, body.to_owned()));
+        slack(&receiver.url(PATH)).notify(&summary()).await.unwrap();
+        assert_eq!(receiver.requests().len(), 1, "{body:?}");
+    }
+}
+
+#[tokio::test]
 async fn slack_keeps_the_promises_of_a_channel() {
     let (good, refusing) = (slack_server(), slack_server());
     refusing.reply_always(Reply::Status(404, "no_service".to_owned()));
