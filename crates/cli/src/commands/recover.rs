@@ -153,7 +153,7 @@ mod tests {
         waiting.reason = "the database is locked".to_owned();
         assert_eq!(
             still_waiting(&waiting),
-            "1 run record (project a; oldest 2026-11-20T10:00:00Z) waits for the audit: the \
+            "1 run record (project a; oldest 2026-11-20T10:00:00.000Z) waits for the audit: the \
              database is locked"
         );
     }
