@@ -9,7 +9,6 @@ mod rdb;
 mod replies;
 
 use std::ffi::OsString;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use backupctl_domain::{DumpInfo, ErrorCode, Failure, Stage};
 
 use crate::blocking;
 use crate::stream::{Watch, Written, into_failure, pump};
-use crate::verify::read_back;
+use crate::verify::read_through;
 use rdb::{End, Rdb, RdbReader};
 use replies::Info;
 
@@ -300,33 +299,8 @@ impl DatabaseDumper for RedisDumper {
     }
 
     async fn verify(&self, request: &VerifyRequest, ctx: &StageContext) -> Result<(), Failure> {
-        let tool = self.tool(CHECK).arg("/dev/stdin").timeout(request.timeout);
-        let VerifyRequest { path, info, .. } = request.clone();
-        let watch = Watch::new(ctx);
-        let ran = tool.run_writing(ctx, move |stdin| {
-            let mut reading = true;
-            let checked = read_back(&path, &info, &watch, |chunk| {
-                if !reading {
-                    return Ok(());
-                }
-                match stdin.write_all(chunk) {
-                    // It has seen enough, or too much; its status tells. Ours goes on to the end.
-                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
-                        reading = false;
-                        Ok(())
-                    }
-                    other => other,
-                }
-            });
-            checked.map_err(io::Error::other)
-        });
-        let (output, checked) = match ran.await {
-            Err(ProcessError::TimedOut { limit, .. }) => {
-                return Err(blocking::timed_out("reading the dump back", limit));
-            }
-            other => other.map_err(|e| e.into_failure(ErrorCode::DumpTimeout))?,
-        };
-        checked.map_err(|e| into_failure(e, &request.path))?;
+        let tool = self.tool(CHECK).arg("/dev/stdin");
+        let output = read_through(tool, request, ctx).await?;
         if output.success() { Ok(()) } else { Err(unreadable(&output)) }
     }
 }

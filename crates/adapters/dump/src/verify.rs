@@ -5,8 +5,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use backupctl_adapter_process::{Output, ProcessError, Tool};
+use backupctl_application::context::StageContext;
+use backupctl_application::ports::VerifyRequest;
 use backupctl_domain::{DumpInfo, ErrorCode, Failure};
 
+use crate::blocking;
 use crate::stream::{CHUNK, Decoder, Packing, Watch, checksum_text, into_failure, read_failure};
 
 /// A reader that hashes and counts what passes.
@@ -117,4 +121,40 @@ fn again(failure: Failure) -> Failure {
         "run the backup again; if it happens twice, check the disk of `base_dir` (`smartctl -a`, \
          `dmesg`) and the machine's memory",
     )
+}
+
+/// Proves the file as [`read_back`] does while `tool` reads every unpacked byte of it from its stdin:
+/// the outcome of the tool, whose status is the caller's to judge.
+pub(crate) async fn read_through(
+    tool: Tool,
+    request: &VerifyRequest,
+    ctx: &StageContext,
+) -> Result<Output, Failure> {
+    let VerifyRequest { path, info, .. } = request.clone();
+    let watch = Watch::new(ctx);
+    let ran = tool.timeout(request.timeout).run_writing(ctx, move |stdin| {
+        let mut reading = true;
+        let checked = read_back(&path, &info, &watch, |chunk| {
+            if !reading {
+                return Ok(());
+            }
+            match stdin.write_all(chunk) {
+                // It has seen enough, or too much; its status tells. Ours goes on to the end.
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                    reading = false;
+                    Ok(())
+                }
+                other => other,
+            }
+        });
+        checked.map_err(io::Error::other)
+    });
+    let (output, checked) = match ran.await {
+        Err(ProcessError::TimedOut { limit, .. }) => {
+            return Err(blocking::timed_out("reading the dump back", limit));
+        }
+        other => other.map_err(|e| e.into_failure(ErrorCode::DumpTimeout))?,
+    };
+    checked.map_err(|e| into_failure(e, &request.path))?;
+    Ok(output)
 }

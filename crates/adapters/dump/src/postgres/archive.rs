@@ -17,7 +17,7 @@ use super::toc::{TocReader, TocState, contents_of_list};
 use super::{Format, PostgresDumper, session, stderr};
 use crate::blocking;
 use crate::stream::{Decoder, Packing, Watch, Written, into_failure, pump};
-use crate::verify::read_back;
+use crate::verify::read_through;
 
 /// How much `pg_restore --list` may print.
 const LIST_LIMIT: usize = 16 << 20;
@@ -67,34 +67,8 @@ impl PostgresDumper {
         let installed = self.client.installed()?;
         let made_by = version_of(&request.info.tool_version).and_then(major_of).unwrap_or_default();
         let programs = installed.at_least(made_by).unwrap_or(&installed.default);
-        let tool =
-            self.client.tool(&programs.restore).arg("--file=/dev/null").timeout(request.timeout);
-        let VerifyRequest { path, info, .. } = request.clone();
-        let watch = Watch::new(ctx);
-        let ran = tool.run_writing(ctx, move |stdin| {
-            let mut reading = true;
-            let checked = read_back(&path, &info, &watch, |chunk| {
-                if !reading {
-                    return Ok(());
-                }
-                match stdin.write_all(chunk) {
-                    // It has seen enough, or too much; its status tells. Ours goes on to the end.
-                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
-                        reading = false;
-                        Ok(())
-                    }
-                    other => other,
-                }
-            });
-            checked.map_err(io::Error::other)
-        });
-        let (output, checked) = match ran.await {
-            Err(ProcessError::TimedOut { limit, .. }) => {
-                return Err(blocking::timed_out("reading the dump back", limit));
-            }
-            other => other.map_err(|e| e.into_failure(ErrorCode::DumpTimeout))?,
-        };
-        checked.map_err(|e| into_failure(e, &request.path))?;
+        let tool = self.client.tool(&programs.restore).arg("--file=/dev/null");
+        let output = read_through(tool, request, ctx).await?;
         if output.success() { Ok(()) } else { Err(unreadable(&output)) }
     }
 
