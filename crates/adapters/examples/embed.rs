@@ -43,6 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let request = RunRequest {
         project: project.clone(),
         trigger: Trigger::Manual,
+        due_at: None,
         wait: false,
         cancel: Cancel::new(),
         observer: Arc::new(Silent),

@@ -23,8 +23,8 @@ use crate::dump::{
     RedisDumper, SqliteDumper, SqliteLoader,
 };
 use crate::local::{
-    Children, FallbackFile, FileLock, LockHolders, ProjectFiles, ShellHooks, SystemClock,
-    SystemDisk, SystemdUnits,
+    Children, FallbackFile, FileLock, LockHolders, ProjectFiles, ScheduleFiles, ShellHooks,
+    SystemClock, SystemDisk, SystemdUnits,
 };
 use crate::notify::{Email, Healthchecks, Slack, UptimeKuma, Webhook};
 use crate::process::journal_in;
@@ -76,6 +76,7 @@ pub fn world(global: &GlobalSettings, identity: Identity) -> Result<World, Failu
         processes: Arc::new(LockHolders::new(base.clone())),
         registries: registries(base, &identity, &clock),
         settings: settings(global),
+        schedules: Arc::new(ScheduleFiles::new(base)),
         disk,
         clock,
         identity,

@@ -7,6 +7,7 @@ mod audit;
 mod children;
 mod clock;
 mod config;
+mod daemon;
 mod disk;
 mod dumper;
 mod encryptor;
@@ -15,10 +16,12 @@ mod files;
 mod heartbeat;
 mod hooks;
 mod keys;
+mod launcher;
 mod loader;
 mod lock;
 mod notifier;
 mod processes;
+mod schedules;
 mod services;
 mod storage;
 
@@ -30,6 +33,7 @@ pub use clock::Clock;
 pub use config::{
     ConfigIssue, ConfigLoader, GlobalSettings, LoadedConfig, LogSettings, ProjectEntry,
 };
+pub use daemon::{Asked, DaemonControl, DaemonEvent, Readiness};
 pub use disk::{Disk, FileSystem};
 pub use dumper::{DatabaseDumper, DumpPreview, DumpRequest, DumpedFile, ToolInfo, VerifyRequest};
 pub use encryptor::{DumpEncryptor, EncryptedFile};
@@ -38,10 +42,12 @@ pub use files::{CleanupReport, LocalCleanup, ScratchDir, UnpackedFile, Unpacker}
 pub use heartbeat::{Heartbeat, HeartbeatMonitor};
 pub use hooks::{HookCall, HookExecutor, HookKind, HookOutput};
 pub use keys::KeyManager;
+pub use launcher::{Launch, LaunchObserver, Launched, Launcher};
 pub use loader::{DatabaseLoader, LoadReport, TargetState};
 pub use lock::{Acquired, BackupLock, LockGuard, LockHolder, LockState};
 pub use notifier::Notifier;
 pub use processes::{Ended, Processes};
+pub use schedules::{Change, ScheduleStore};
 pub use services::{ServiceUnit, ServiceUnits};
 pub use storage::{
     PruneReport, RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo, RestoreReport,

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::ports::{
     AuditLog, BackupLock, ChildJournal, Clock, Disk, FallbackWriter, HookExecutor, LocalCleanup,
-    Processes, Unpacker,
+    Processes, ScheduleStore, Unpacker,
 };
 use crate::registry::Registries;
 
@@ -63,6 +63,8 @@ pub struct World {
     pub children: Arc<dyn ChildJournal>,
     /// Other backupctl processes.
     pub processes: Arc<dyn Processes>,
+    /// What is remembered of schedules.
+    pub schedules: Arc<dyn ScheduleStore>,
     /// Disks.
     pub disk: Arc<dyn Disk>,
     /// The time.

@@ -148,6 +148,8 @@ codes! {
     NotifyFailed = "NOTIFY_FAILED", Transient, 1;
     /// The heartbeat could not be delivered.
     HeartbeatFailed = "HEARTBEAT_FAILED", Transient, 1;
+    /// A run that the schedule promised was not made at its time.
+    RunMissed = "RUN_MISSED", Permanent, 1;
     /// The command needs the daemon, and none is running.
     DaemonNotRunning = "DAEMON_NOT_RUNNING", Permanent, 1;
     /// The run was ended by a signal, or its process died.

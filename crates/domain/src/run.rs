@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::notice::stamp;
+use crate::schedule::planner::Missed;
 use crate::{ErrorCode, Failure, ProjectName, Stage};
 
 /// A run's identity: a random UUID (version 4: the first characters of version 7 are the time, and
@@ -261,7 +263,10 @@ pub struct BackupRun {
     pub warnings: Vec<String>,
     /// Why it failed; `null` otherwise.
     pub error: Option<RunError>,
-    /// When it took the lock.
+    /// The time of the schedule that it is for; `null` for one that nobody's schedule asked for.
+    #[serde(default, with = "stamp_option")]
+    pub due_at: Option<Timestamp>,
+    /// When it took the lock; of one that was missed, when it was due.
     #[serde(with = "stamp")]
     pub started_at: Timestamp,
     /// When its last critical step ended; `null` while it goes on.
@@ -313,6 +318,7 @@ impl BackupRun {
             stages: Vec::new(),
             warnings: Vec::new(),
             error: None,
+            due_at: None,
             started_at,
             finished_at: None,
             duration: None,
@@ -324,6 +330,33 @@ impl BackupRun {
             version: version.into(),
             pid,
         }
+    }
+
+    /// The record of slots that passed without a run: failed, at the time at which they were due.
+    /// Never was a stage of it reached.
+    pub fn missed(
+        run_id: RunId,
+        project: ProjectName,
+        missed: Missed,
+        why: &str,
+        host: impl Into<String>,
+        version: impl Into<String>,
+        pid: u32,
+    ) -> Self {
+        let mut run =
+            Self::start(run_id, project, Trigger::Scheduled, missed.last, host, version, pid);
+        run.due_at = Some(missed.last);
+        let message = match missed.count {
+            0 | 1 => format!("the run due at {} was not made: {why}", stamp(missed.last)),
+            n => format!(
+                "{n} runs due between {} and {} were not made: {why}",
+                stamp(missed.first),
+                stamp(missed.last)
+            ),
+        };
+        let failure = Failure::new(ErrorCode::RunMissed, message);
+        run.finish(missed.last, Some(RunError::new(None, &failure)));
+        run
     }
 
     /// Ends the run: failed with `error`, or a success without one.

@@ -6,6 +6,8 @@
 //! comes true once, the first time.
 
 mod describe;
+pub mod memory;
+pub mod planner;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +39,29 @@ const FIELDS: [(&str, &str); 5] = [
     ("day of week", "0-7 or SUN-SAT, 0 and 7 are Sunday"),
 ];
 
+/// Whether a missed run is made up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CatchUp {
+    /// Never: the next slot is the next run.
+    Never,
+    /// While it is not later than the grace.
+    #[default]
+    WithinGrace,
+    /// However late it is.
+    Always,
+}
+
+impl CatchUp {
+    /// The value of `schedule.catch_up`: `false`, `true`, `always`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "false",
+            Self::WithinGrace => "true",
+            Self::Always => "always",
+        }
+    }
+}
+
 /// A project's schedule.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -45,7 +70,7 @@ pub struct Schedule {
     /// The time zone that it counts in.
     pub timezone: TimeZone,
     /// Whether a missed run is made up for.
-    pub catch_up: bool,
+    pub catch_up: CatchUp,
     /// How late a run may be before it counts as missed or overdue.
     pub grace: Duration,
     /// The expression, read.
@@ -64,7 +89,7 @@ impl Schedule {
     pub fn new(
         cron: impl Into<String>,
         timezone: TimeZone,
-        catch_up: bool,
+        catch_up: CatchUp,
         grace: Duration,
     ) -> Result<Self, String> {
         let cron = cron.into();

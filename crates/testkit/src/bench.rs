@@ -17,8 +17,8 @@ use crate::WorkDir;
 use crate::fakes::{
     FakeAudit, FakeChildren, FakeCleanup, FakeClock, FakeConfig, FakeDisk, FakeDumper,
     FakeEncryptor, FakeFallback, FakeHooks, FakeKeys, FakeLoader, FakeLock, FakeMonitor,
-    FakeNotifier, FakeProcesses, FakeRepository, FakeUnpacker, Journal, RecordingObserver,
-    global_settings,
+    FakeNotifier, FakeProcesses, FakeRepository, FakeSchedules, FakeUnpacker, Journal,
+    RecordingObserver, global_settings,
 };
 
 /// Every fake, and a work folder. Fields are public: a test takes what it is about.
@@ -59,6 +59,8 @@ pub struct TestBench {
     pub children: Arc<FakeChildren>,
     /// Other backupctl processes.
     pub processes: Arc<FakeProcesses>,
+    /// What is remembered of schedules.
+    pub schedules: Arc<FakeSchedules>,
     /// The configuration.
     pub config: Arc<FakeConfig>,
     /// The keyring.
@@ -104,6 +106,7 @@ impl TestBench {
             unpacker: Arc::new(FakeUnpacker::new(&journal)),
             monitor: Arc::new(FakeMonitor::new(&journal)),
             children: Arc::new(FakeChildren::new(&journal)),
+            schedules: Arc::new(FakeSchedules::new(&journal)),
             config: Arc::new(FakeConfig::new(&journal, &base_dir)),
             keys: Arc::new(FakeKeys::new(&journal)),
             clock,
@@ -180,6 +183,7 @@ impl TestBench {
             unpacker: self.unpacker.clone(),
             children: self.children.clone(),
             processes: self.processes.clone(),
+            schedules: self.schedules.clone(),
             disk: self.disk.clone(),
             clock: self.clock.clone(),
             registries: self.registries(),

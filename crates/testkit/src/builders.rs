@@ -8,7 +8,7 @@ use backupctl_domain::project::{
     Hooks, Monitor, ResticTarget, SnapshotMode,
 };
 use backupctl_domain::retention::{KeepPolicy, Retention};
-use backupctl_domain::schedule::Schedule;
+use backupctl_domain::schedule::{CatchUp, Schedule};
 use backupctl_domain::{
     BackupRun, ErrorCode, Failure, Project, ProjectName, RunError, RunId, RunStatus, Secret, Stage,
     Trigger,
@@ -107,7 +107,8 @@ impl ProjectBuilder {
     /// Runs by this cron expression, in UTC, catching up, two hours of grace.
     #[must_use]
     pub fn cron(self, cron: &str) -> Self {
-        let schedule = Schedule::new(cron, TimeZone::UTC, true, Duration::from_hours(2));
+        let schedule =
+            Schedule::new(cron, TimeZone::UTC, CatchUp::WithinGrace, Duration::from_hours(2));
         let schedule = schedule.expect("a cron expression");
         self.with(|p| p.schedule = Some(schedule))
     }

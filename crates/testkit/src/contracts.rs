@@ -17,6 +17,7 @@ mod loader;
 mod lock;
 mod notifier;
 mod processes;
+mod schedules;
 mod storage;
 mod unpacker;
 
@@ -34,6 +35,7 @@ pub use loader::database_loader;
 pub use lock::backup_lock;
 pub use notifier::{heartbeat_monitor, notifier};
 pub use processes::{Temper, processes};
+pub use schedules::schedule_store;
 pub use storage::remote_storage;
 pub use unpacker::unpacker;
 

@@ -22,6 +22,7 @@ mod monitor;
 mod notifier;
 mod observer;
 mod processes;
+mod schedules;
 mod storage;
 mod units;
 
@@ -44,6 +45,7 @@ pub use monitor::FakeMonitor;
 pub use notifier::FakeNotifier;
 pub use observer::RecordingObserver;
 pub use processes::FakeProcesses;
+pub use schedules::FakeSchedules;
 pub use storage::{FakeRepository, FakeStorage, RepositoryLock};
 pub use units::FakeUnits;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use backupctl_application::ports::{GlobalSettings, LogSettings};
-use backupctl_domain::schedule::Schedule;
+use backupctl_domain::schedule::{CatchUp, Schedule};
 use backupctl_domain::{RetryPolicy, Secret};
 use jiff::tz::TimeZone;
 
@@ -40,8 +40,12 @@ pub(crate) fn read(r: &mut Reader<'_, '_>) -> Global {
     let daily_summary_cron = r.text("daily_summary_cron").unwrap_or_default();
     if let Some(leaf) = r.leaf("daily_summary_cron")
         && !daily_summary_cron.is_empty()
-        && let Err(why) =
-            Schedule::new(daily_summary_cron.as_str(), timezone.clone(), false, Duration::ZERO)
+        && let Err(why) = Schedule::new(
+            daily_summary_cron.as_str(),
+            timezone.clone(),
+            CatchUp::Never,
+            Duration::ZERO,
+        )
     {
         r.wrong("daily_summary_cron", leaf, why);
     }
@@ -61,6 +65,8 @@ pub(crate) fn read(r: &mut Reader<'_, '_>) -> Global {
         gpg_keys_dir: r.path("gpg_keys_dir"),
         http_listen: r.text("http.listen").unwrap_or_default(),
         http_token: r.secret("http.token"),
+        concurrency: r.small("concurrency").unwrap_or(1),
+        notifications: Vec::new(),
         log: LogSettings {
             level: r.text("log.level").unwrap_or_default(),
             dir: r.path("log.dir"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use backupctl_application::ports::ConfigIssue;
 use backupctl_domain::project::{Assets, Hooks, Monitor};
 use backupctl_domain::retention::{KeepPolicy, Retention};
-use backupctl_domain::schedule::Schedule;
+use backupctl_domain::schedule::{CatchUp, Schedule};
 use backupctl_domain::{Project, ProjectName, Secret};
 use figment::value::Dict;
 
@@ -143,7 +143,11 @@ fn name(r: &mut Reader<'_, '_>, written: Option<String>) -> Option<ProjectName> 
 
 fn schedule(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<Schedule> {
     let timezone = r.zone("schedule.timezone").unwrap_or_else(|| shared.timezone.clone());
-    let catch_up = r.flag("schedule.catch_up").unwrap_or(true);
+    let catch_up = match r.text("schedule.catch_up").as_deref() {
+        Some("false") => CatchUp::Never,
+        Some("always") => CatchUp::Always,
+        _ => CatchUp::WithinGrace,
+    };
     let grace = r.span("schedule.grace").unwrap_or(Duration::from_hours(2));
     let cron = r.text("cron")?;
     let leaf = r.leaf("cron")?;

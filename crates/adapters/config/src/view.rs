@@ -7,6 +7,7 @@ use backupctl_domain::project::{
     Channel, Database, Encryption, HostKeyCheck, Monitor, ResticTarget, SmtpSecurity, SnapshotMode,
 };
 use backupctl_domain::redact::MASK;
+use backupctl_domain::schedule::CatchUp;
 use backupctl_domain::{Project, Redactor, Secret};
 use serde_json::{Map, Value, json};
 
@@ -21,7 +22,11 @@ pub(crate) fn masked(project: &Project, redactor: &Redactor) -> Value {
     if let Some(schedule) = &project.schedule {
         let mut section = Section::default();
         section.put("timezone", schedule.timezone.iana_name());
-        section.put("catch_up", schedule.catch_up);
+        match schedule.catch_up {
+            CatchUp::Never => section.put("catch_up", false),
+            CatchUp::WithinGrace => section.put("catch_up", true),
+            CatchUp::Always => section.put("catch_up", "always"),
+        }
         section.put("grace", span_text(schedule.grace));
         view.put("schedule", section.done());
     }

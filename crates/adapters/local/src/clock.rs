@@ -7,6 +7,8 @@ use backupctl_application::ports::Clock;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::wall_clock;
+
 /// The [`Clock`] of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -22,6 +24,21 @@ impl Clock for SystemClock {
 
     fn system_time_zone(&self) -> TimeZone {
         TimeZone::system()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is where waiting happens")]
+    async fn sleep_until(&self, time: Timestamp) {
+        if let Err(why) = wall_clock::reach(time).await {
+            // Without the kernel's timer (no descriptor is left), the runtime's own: asked again
+            // every minute, so that it is late by no more where the clock is set.
+            tracing::warn!("no timer of the wall clock: {why}");
+            while let Ok(left) = Duration::try_from(time.duration_since(self.now())) {
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(Duration::from_mins(1))).await;
+            }
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is where waiting happens")]
@@ -41,5 +58,15 @@ mod tests {
         let passed = SystemClock.now().duration_since(before);
         assert!(passed.as_millis() >= 19, "{passed:?}");
         assert_eq!(before.subsec_nanosecond() % 1_000_000, 0);
+    }
+
+    #[tokio::test]
+    async fn a_time_of_day_is_waited_for_and_a_past_one_is_not() {
+        let soon = SystemClock.now().checked_add(Duration::from_millis(60)).unwrap();
+        SystemClock.sleep_until(soon).await;
+        let late = SystemClock.now().duration_since(soon);
+        assert!(late >= jiff::SignedDuration::ZERO && late.as_secs() < 30, "{late:?}");
+        SystemClock.sleep_until(Timestamp::UNIX_EPOCH).await;
+        SystemClock.sleep_until(soon).await;
     }
 }

@@ -13,8 +13,10 @@ mod kernel_lock;
 mod lock;
 mod mounts;
 mod processes;
+mod schedules;
 mod scratch;
 mod units;
+mod wall_clock;
 
 pub use children::Children;
 pub use cleanup::ProjectFiles;
@@ -24,4 +26,5 @@ pub use fallback::FallbackFile;
 pub use hooks::ShellHooks;
 pub use lock::FileLock;
 pub use processes::LockHolders;
+pub use schedules::ScheduleFiles;
 pub use units::SystemdUnits;

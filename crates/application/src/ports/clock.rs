@@ -13,6 +13,9 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     /// The system's time zone.
     fn system_time_zone(&self) -> TimeZone;
+    /// Waits until the wall clock shows `time` or later, also where the machine has slept meanwhile or
+    /// its clock was set; at once where that is past. Dropping the future ends the wait.
+    async fn sleep_until(&self, time: Timestamp);
     /// Waits for so long. Dropping the future ends the wait.
     async fn sleep(&self, duration: Duration);
 }

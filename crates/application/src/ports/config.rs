@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use backupctl_domain::project::Channel;
 use backupctl_domain::{Failure, Project, RetryPolicy, Secret};
 use jiff::tz::TimeZone;
 
@@ -55,6 +56,10 @@ pub struct GlobalSettings {
     pub http_listen: String,
     /// The token that the daemon's HTTP interface asks for.
     pub http_token: Option<Secret>,
+    /// How many projects the daemon runs at once; at least 1.
+    pub concurrency: u32,
+    /// The global channels: where the daily summary goes.
+    pub notifications: Vec<Channel>,
     /// Logs.
     pub log: LogSettings,
 }

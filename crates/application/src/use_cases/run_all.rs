@@ -98,13 +98,16 @@ impl RunAll {
             Ok(project) => project,
             Err(failure) => {
                 let config = self.config.as_ref();
-                let run = self.run.refuse(config, project, trigger, &failure, observer).await;
+                let run = self.run.refuse(config, project, trigger, None, &failure, observer).await;
                 return Ok(Box::new(run));
             }
         };
-        let request = RunRequest { project, trigger, wait, cancel, observer };
+        let request = RunRequest { project, trigger, due_at: None, wait, cancel, observer };
         match self.run.execute(request).await? {
             RunOutcome::Finished(run) => Ok(run),
+            RunOutcome::Handled => {
+                Err(Failure::internal("a run without a slot has none dealt with"))
+            }
             RunOutcome::Busy(holder) | RunOutcome::Folded(holder) => {
                 Err(in_progress(self.run.world(), &entry.name, holder).await)
             }

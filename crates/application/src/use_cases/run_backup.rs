@@ -10,15 +10,16 @@ mod stages;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use backupctl_domain::schedule::memory::ScheduleMemory;
 use backupctl_domain::{
-    BackupRun, ErrorCode, Failure, Project, Redactor, RunError, RunId, Stage, Trigger,
+    BackupRun, ErrorCode, Failure, Project, Redactor, RunError, RunId, RunStatus, Stage, Trigger,
 };
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use crate::World;
 use crate::context::{Cancel, Observer, RunEvent, StageContext};
-use crate::ports::{Acquired, ConfigLoader, LockHolder};
+use crate::ports::{Acquired, Change, ConfigLoader, LockHolder};
 use crate::use_cases::deliver;
 pub(super) use closing::down;
 use pipeline::{Active, Shared};
@@ -29,6 +30,8 @@ pub struct RunRequest {
     pub project: Project,
     /// What made it start.
     pub trigger: Trigger,
+    /// The slot of the schedule that it is for.
+    pub due_at: Option<Timestamp>,
     /// Whether it waits for a run that is going on, instead of giving up at once.
     pub wait: bool,
     /// Tells it to stop.
@@ -46,6 +49,8 @@ pub enum RunOutcome {
     Busy(LockHolder),
     /// Another run holds the lock and one waits already: nothing was done.
     Folded(LockHolder),
+    /// The slot that it was for has been dealt with meanwhile: nothing was done.
+    Handled,
 }
 
 /// Makes backups.
@@ -77,11 +82,12 @@ impl RunBackup {
         config: &dyn ConfigLoader,
         project: Project,
         trigger: Trigger,
+        due_at: Option<Timestamp>,
         failure: &Failure,
         observer: Arc<dyn Observer>,
     ) -> BackupRun {
         let project = deliver::resolved_for_notice(config, project).await;
-        let shared = self.shared(project, trigger, Cancel::new(), observer);
+        let shared = self.shared(project, trigger, due_at, Cancel::new(), observer);
         shared.begin().await;
         let error = RunError::new(None, &redacted(&shared.redactor, failure.clone()));
         shared.finish_by_closing(Some(error)).await;
@@ -93,7 +99,7 @@ impl RunBackup {
     /// An `Err` means that waiting for the lock was interrupted; a run that failed, be it for a lock
     /// that could not be tried, is an `Ok` whose record says so.
     pub async fn execute(&self, request: RunRequest) -> Result<RunOutcome, Failure> {
-        let RunRequest { project, trigger, wait, cancel, observer } = request;
+        let RunRequest { project, trigger, due_at, wait, cancel, observer } = request;
         let world = &self.world;
         let acquired = if wait {
             world.lock.acquire_or_queue(&project.name, &cancel).await
@@ -119,7 +125,17 @@ impl RunBackup {
             Err(failure) => (None, Some(failure)),
         };
 
-        let shared = self.shared(project, trigger, cancel, observer);
+        // Two processes may have been started for one slot, e.g. by a daemon that was killed and by
+        // the one after it. Which comes second finds that out only when it has the lock.
+        if guard.is_some()
+            && trigger == Trigger::Scheduled
+            && self.is_handled(&project, due_at).await
+        {
+            info!(project = %project.name, "the slot has been dealt with meanwhile");
+            return Ok(RunOutcome::Handled);
+        }
+
+        let shared = self.shared(project, trigger, due_at, cancel, observer);
         shared.begin().await;
 
         // The stages run in tasks of their own: a panic in one ends that task alone, and what must
@@ -144,15 +160,29 @@ impl RunBackup {
 }
 
 impl RunBackup {
+    /// Whether the slot has its run or its record already. What cannot be known is not: rather a
+    /// backup too many.
+    async fn is_handled(&self, project: &Project, due_at: Option<Timestamp>) -> bool {
+        let Some(slot) = due_at else { return false };
+        match self.world.schedules.project(&project.name).await {
+            Ok(memory) => memory.handled_until.is_some_and(|until| until >= slot),
+            Err(failure) => {
+                warn!(project = %project.name, "{}", failure.full_message());
+                false
+            }
+        }
+    }
+
     fn shared(
         &self,
         project: Project,
         trigger: Trigger,
+        due_at: Option<Timestamp>,
         cancel: Cancel,
         observer: Arc<dyn Observer>,
     ) -> Arc<Shared> {
         let world = &self.world;
-        let run = BackupRun::start(
+        let mut run = BackupRun::start(
             RunId(uuid::Uuid::new_v4()),
             project.name.clone(),
             trigger,
@@ -161,6 +191,7 @@ impl RunBackup {
             &world.identity.version,
             world.identity.pid,
         );
+        run.due_at = due_at;
         Arc::new(Shared {
             world: Arc::clone(world),
             redactor: Arc::new(project.redactor()),
@@ -203,6 +234,23 @@ impl Shared {
                 "the audit does not know of this run yet: {}", failure.full_message()
             );
         }
+        if let Some(slot) = run.due_at {
+            self.remember(Box::new(move |memory| {
+                memory.handled_until = memory.handled_until.max(Some(slot));
+            }))
+            .await;
+        }
+    }
+
+    /// Remembers something of the project's schedule. A run does not fail for it.
+    async fn remember(&self, change: Change<ScheduleMemory>) {
+        let schedules = &self.world.schedules;
+        if let Err(failure) = schedules.update_project(&self.project.name, change).await {
+            warn!(
+                run.id = %self.run_id, error.code = %failure.code,
+                "the schedule's memory: {}", failure.full_message()
+            );
+        }
     }
 
     fn panicked(&self, panic: &tokio::task::JoinError) -> RunError {
@@ -221,6 +269,13 @@ impl Shared {
         let now = self.world.clock.now();
         self.finish_stage(Stage::Unlock, now, 1, unlock.map(|()| None));
         let run = self.snapshot();
+        if run.status == RunStatus::Success {
+            let at = run.started_at;
+            self.remember(Box::new(move |memory| {
+                memory.last_success = memory.last_success.max(Some(at));
+            }))
+            .await;
+        }
         // The record stands since step 10; this adds how the steps behind it went. When the audit
         // was down then, the fallback file has the record, and nothing is written twice.
         if self.with(|a| a.audited)

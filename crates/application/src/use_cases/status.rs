@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use backupctl_domain::freshness::{Freshness, Known};
-use backupctl_domain::{BackupRun, Failure, Project, RunStatus};
+use backupctl_domain::schedule::Schedule;
+use backupctl_domain::schedule::memory::{Pause, ScheduleMemory};
+use backupctl_domain::{BackupRun, Failure, Project, RunStatus, notice};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::World;
 use crate::ports::{LockState, ProjectEntry};
@@ -24,11 +27,65 @@ pub struct ProjectStatus {
     pub running: Option<BackupRun>,
     /// Age of the newest run's start.
     pub age: Option<Duration>,
-    /// When it runs next by its schedule.
+    /// The pause of its schedule that is in force.
+    pub pause: Option<Pause>,
+    /// When it runs next by its schedule; `None` while that is paused without an end.
     pub next_run: Option<Timestamp>,
     /// Whether its last success is as new as its schedule promises; `None` with a broken
     /// configuration.
     pub freshness: Option<Freshness>,
+}
+
+impl ProjectStatus {
+    /// The one word for it, in `--json`, the API and the table: `running`, `interrupted`, `failing`,
+    /// `invalid`, or a freshness: `fresh`, `overdue`, `never_ran`, `paused`, `disabled`,
+    /// `unscheduled`. Only `fresh` is green.
+    pub fn state(&self) -> &'static str {
+        if self.running.is_some() {
+            return "running";
+        }
+        let off = matches!(self.freshness, Some(Freshness::Disabled | Freshness::Paused));
+        match self.last_run.as_ref().map(|r| r.status) {
+            // A fresh enough backup of yesterday does not make today's failure green.
+            Some(RunStatus::Failed) if self.freshness.is_some() && !off => "failing",
+            Some(RunStatus::Started) => "interrupted",
+            _ => self.freshness.map_or("invalid", Freshness::as_str),
+        }
+    }
+
+    /// Whether a success that was promised is missing.
+    pub const fn is_overdue(&self) -> bool {
+        matches!(self.freshness, Some(Freshness::Overdue { .. }))
+    }
+
+    /// The JSON form of `status --json` and the API: an object with `snake_case` keys, moments in RFC
+    /// 3339, absent values `null`.
+    pub fn to_json(&self) -> Value {
+        let due = match self.freshness {
+            Some(Freshness::Fresh { due } | Freshness::Overdue { since: due, .. }) => Some(due),
+            Some(Freshness::NeverRan { first_due }) => first_due,
+            _ => None,
+        };
+        let schedule = self.project.as_ref().and_then(|p| p.schedule.as_ref());
+        json!({
+            "project": self.name,
+            "enabled": self.project.as_ref().map(|p| p.enabled),
+            "state": self.state(),
+            "overdue": self.is_overdue(),
+            "running": self.running.is_some(),
+            "stage": self.running.as_ref().and_then(|r| r.current_stage),
+            "age_seconds": self.age.map(|age| age.as_secs()),
+            "cron": schedule.map(|s| &s.cron),
+            "schedule": schedule.map(Schedule::describe),
+            "next_run": self.next_run.map(notice::stamp),
+            "due": due.map(notice::stamp),
+            "paused": self.pause.is_some(),
+            "paused_since": self.pause.map(|p| notice::stamp(p.since)),
+            "paused_until": self.pause.and_then(|p| p.until).map(notice::stamp),
+            "last_run": self.last_run,
+            "last_success": self.last_success.as_ref().map(|r| notice::stamp(r.started_at)),
+        })
+    }
 }
 
 /// Tells how projects stand.
@@ -57,22 +114,27 @@ impl<'a> Status<'a> {
             let running = self.running(last_run.as_ref()).await;
             let project = entry.project.ok();
             let schedule = project.as_ref().and_then(|p| p.schedule.as_ref());
+            let memory = match &project {
+                Some(p) => self.world.schedules.project(&p.name).await?,
+                None => ScheduleMemory::default(),
+            };
+            let pause = memory.pause_at(now);
             let next_run = project
                 .as_ref()
                 .filter(|p| p.enabled)
                 .and(schedule)
-                .and_then(|s| s.next_after(now));
+                .and_then(|s| s.next_after(pause.map_or(Some(now), |pause| pause.until)?));
             let freshness = project.as_ref().map(|p| {
                 let known = Known {
                     schedule: p.schedule.as_ref(),
                     enabled: p.enabled,
-                    paused: false,
+                    paused: pause.is_some(),
                     last_success: last_success.as_ref().map(|r| r.started_at),
                     last_run: last_run
                         .as_ref()
                         .filter(|r| r.status != RunStatus::Started)
                         .map(|r| r.started_at),
-                    known_since: None,
+                    known_since: memory.known_since,
                 };
                 Freshness::of(known, now)
             });
@@ -85,6 +147,7 @@ impl<'a> Status<'a> {
                 last_run,
                 last_success,
                 running,
+                pause,
                 next_run,
                 freshness,
             });

@@ -128,7 +128,7 @@ async fn a_secret_that_cannot_be_had_is_a_failed_run_that_is_told() {
     let cannot = config.resolve_secrets(shop.clone()).await.unwrap_err();
     let use_case = RunBackup::new(bench.world());
     let silent = Arc::new(Silent);
-    let run = use_case.refuse(config.as_ref(), shop, Trigger::Manual, &cannot, silent).await;
+    let run = use_case.refuse(config.as_ref(), shop, Trigger::Manual, None, &cannot, silent).await;
 
     assert_eq!(run.error.unwrap().code, ErrorCode::InvalidConfig);
     assert!(!bench.journal.has("dump") && !bench.journal.has("hook"));

@@ -90,7 +90,15 @@ async fn a_good_set_up_is_healthy_and_nothing_of_it_is_touched() {
         ]
     );
     assert!(message(&report, "freshness").contains("last success 1m ago"), "{report:#?}");
-    let looks = ["check ", "disk of ", "lock state ", "audit latest", "config ", "sleep "];
+    let looks = [
+        "check ",
+        "schedules project ",
+        "disk of ",
+        "lock state ",
+        "audit latest",
+        "config ",
+        "sleep ",
+    ];
     let allowed = |event: &String| {
         looks.iter().any(|look| event.starts_with(look))
             || event.starts_with("fallback pending")

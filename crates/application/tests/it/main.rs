@@ -37,6 +37,7 @@ fn request(bench: &TestBench, project: &Project) -> RunRequest {
     RunRequest {
         project: project.clone(),
         trigger: Trigger::Manual,
+        due_at: None,
         wait: false,
         cancel: bench.cancel.clone(),
         observer: Arc::clone(&bench.observer) as Arc<dyn Observer>,

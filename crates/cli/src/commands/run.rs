@@ -66,7 +66,7 @@ pub(crate) async fn one(
         Err(failure) => {
             let config = app.config.as_ref();
             let watcher = observer(app, stream);
-            let run = use_case.refuse(config, unresolved, trigger, &failure, watcher).await;
+            let run = use_case.refuse(config, unresolved, trigger, None, &failure, watcher).await;
             return Ok(finished(app, &run, stream));
         }
     };
@@ -78,6 +78,7 @@ pub(crate) async fn one(
     let request = RunRequest {
         project,
         trigger,
+        due_at: None,
         wait,
         cancel: app.cancel.clone(),
         observer: observer(app, stream),
@@ -87,6 +88,7 @@ pub(crate) async fn one(
         Ok(RunOutcome::Busy(holder) | RunOutcome::Folded(holder)) => {
             return Err(run_all::in_progress(&app.world, name, holder).await.into());
         }
+        Ok(RunOutcome::Handled) => return Ok(status::SUCCESS),
         Err(failure) if failure.code == ErrorCode::Interrupted => {
             return Err(CommandError::from(failure).with_exit(app.interrupted_or(130)));
         }

@@ -3,7 +3,6 @@
 use anstyle::Style;
 use backupctl_adapters::application::ports::RunQuery;
 use backupctl_adapters::application::use_cases::{ProjectStatus, Status};
-use backupctl_adapters::domain::freshness::Freshness;
 use backupctl_adapters::domain::{RunStatus, human, notice};
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -33,7 +32,7 @@ async fn overview(app: &App) -> CommandResult {
     let all = Status::new(&app.world).execute(app.entries(None)?).await?;
     let out = &app.out;
     if out.is_json() {
-        let list: Vec<_> = all.iter().map(to_json).collect();
+        let list: Vec<_> = all.iter().map(ProjectStatus::to_json).collect();
         out.json(&json!({"projects": list}));
         return Ok(status::SUCCESS);
     }
@@ -89,7 +88,7 @@ fn row(p: &ProjectStatus, tz: &TimeZone) -> Vec<(String, Option<Style>)> {
     };
     vec![
         (p.name.clone(), Some(BOLD)),
-        (state.to_owned(), Some(style)),
+        (state, Some(style)),
         (p.last_run.as_ref().map_or_else(|| "never".into(), |r| time(r.started_at)), None),
         (p.age.map(human::age).unwrap_or_default(), None),
         p.last_run.as_ref().map_or((String::new(), None), |r| record::status(r.status)),
@@ -100,41 +99,14 @@ fn row(p: &ProjectStatus, tz: &TimeZone) -> Vec<(String, Option<Style>)> {
 }
 
 /// The one word for a project, and its colour: green only for what is proven to be as it should.
-fn state(p: &ProjectStatus) -> (&'static str, Style) {
-    if p.running.is_some() {
-        return ("running", WARN);
-    }
-    // A fresh enough backup of yesterday does not make today's failure green.
-    match p.last_run.as_ref().map(|r| r.status) {
-        Some(RunStatus::Failed) if p.freshness.is_some_and(|f| !off(f)) => return ("failing", BAD),
-        Some(RunStatus::Started) => return ("interrupted", BAD),
-        _ => {}
-    }
-    match &p.freshness {
-        None => ("invalid", BAD),
-        Some(f @ Freshness::Fresh { .. }) => (f.in_words(), GOOD),
-        Some(f @ Freshness::Overdue { .. }) => (f.in_words(), BAD),
-        Some(f) => (f.in_words(), WARN),
-    }
-}
-
-const fn off(freshness: Freshness) -> bool {
-    matches!(freshness, Freshness::Disabled | Freshness::Paused)
-}
-
-fn to_json(p: &ProjectStatus) -> serde_json::Value {
-    json!({
-        "project": p.name,
-        "enabled": p.project.as_ref().map(|x| x.enabled),
-        "state": state(p).0,
-        "overdue": matches!(p.freshness, Some(Freshness::Overdue { .. })),
-        "running": p.running.is_some(),
-        "stage": p.running.as_ref().and_then(|r| r.current_stage),
-        "age_seconds": p.age.map(|a| a.as_secs()),
-        "next_run": p.next_run.map(notice::stamp),
-        "last_run": p.last_run,
-        "last_success": p.last_success.as_ref().map(|r| notice::stamp(r.started_at)),
-    })
+fn state(p: &ProjectStatus) -> (String, Style) {
+    let word = p.state();
+    let style = match word {
+        "fresh" => GOOD,
+        "failing" | "interrupted" | "invalid" | "overdue" => BAD,
+        _ => WARN,
+    };
+    (word.replace('_', " "), style)
 }
 
 async fn history(app: &App, name: &str, last: u32) -> CommandResult {
@@ -145,7 +117,8 @@ async fn history(app: &App, name: &str, last: u32) -> CommandResult {
     let standing = Status::new(&app.world).execute(entries).await?;
     let out = &app.out;
     if out.is_json() {
-        let mut document = standing.first().map_or_else(|| json!({"project": name}), to_json);
+        let mut document =
+            standing.first().map_or_else(|| json!({"project": name}), ProjectStatus::to_json);
         document["runs"] = json!(runs);
         out.json(&document);
         return Ok(status::SUCCESS);

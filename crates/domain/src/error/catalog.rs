@@ -76,6 +76,7 @@ pub(super) const fn explanation(code: ErrorCode) -> Explanation {
         ErrorCode::AuditUnavailable => run::AUDIT_UNAVAILABLE,
         ErrorCode::NotifyFailed => run::NOTIFY_FAILED,
         ErrorCode::HeartbeatFailed => run::HEARTBEAT_FAILED,
+        ErrorCode::RunMissed => run::RUN_MISSED,
         ErrorCode::DaemonNotRunning => run::DAEMON_NOT_RUNNING,
         ErrorCode::Interrupted => run::INTERRUPTED,
         ErrorCode::Internal => run::INTERNAL,

@@ -103,7 +103,7 @@ fn a_remedy_names_a_command_a_key_or_a_path() {
 
 #[test]
 fn commands_that_texts_name_exist() {
-    const COMMANDS: [&str; 10] = [
+    const COMMANDS: [&str; 14] = [
         "init",
         "run",
         "runs",
@@ -114,6 +114,10 @@ fn commands_that_texts_name_exist() {
         "recover",
         "config",
         "explain",
+        "schedule",
+        "serve",
+        "systemd",
+        "watch",
     ];
     for code in ErrorCode::ALL {
         let e = code.explanation();

@@ -2,6 +2,8 @@
 
 use jiff::tz::TimeZone;
 
+use crate::schedule::CatchUp;
+
 use super::*;
 
 fn at(text: &str) -> Timestamp {
@@ -9,7 +11,8 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn daily() -> Schedule {
-    Schedule::new("0 2 * * *", TimeZone::UTC, true, Duration::from_hours(2)).unwrap()
+    Schedule::new("0 2 * * *", TimeZone::UTC, CatchUp::WithinGrace, Duration::from_hours(2))
+        .unwrap()
 }
 
 fn known(schedule: &Schedule) -> Known<'_> {

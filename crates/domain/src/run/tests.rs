@@ -105,6 +105,7 @@ fn a_record_is_written_as_the_contract_says_and_read_back() {
                 "retries": 3,
                 "retries_allowed": 3,
             },
+            "due_at": null,
             "started_at": "2026-03-17T23:00:05.000Z",
             "finished_at": "2026-03-17T23:01:24.000Z",
             "duration": 79.0,

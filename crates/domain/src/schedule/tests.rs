@@ -13,7 +13,7 @@ fn zone(name: &str) -> TimeZone {
 }
 
 fn schedule(cron: &str, tz: &str) -> Schedule {
-    Schedule::new(cron, zone(tz), true, GRACE).unwrap()
+    Schedule::new(cron, zone(tz), CatchUp::WithinGrace, GRACE).unwrap()
 }
 
 fn at(text: &str) -> Timestamp {
@@ -30,7 +30,8 @@ fn shown(cron: &str, tz: &str, after: &str, until: &str) -> Vec<String> {
 
 #[test]
 fn an_unusable_expression_says_what_is_wrong_with_it() {
-    let why = |cron: &str| Schedule::new(cron, TimeZone::UTC, true, GRACE).unwrap_err();
+    let why =
+        |cron: &str| Schedule::new(cron, TimeZone::UTC, CatchUp::WithinGrace, GRACE).unwrap_err();
     insta::assert_snapshot!(why(""), @r#"cron "": is empty; five fields are needed, e.g. "0 2 * * *", or @daily"#);
     insta::assert_snapshot!(why("0 2 * *"), @r#"cron "0 2 * *": has 4 fields where 5 are needed (minute, hour, day of month, month, day of week)"#);
     insta::assert_snapshot!(why("0 0 2 * * *"), @r#"cron "0 0 2 * * *": has 6 fields where 5 are needed (minute, hour, day of month, month, day of week); seconds are not supported"#);
@@ -46,7 +47,7 @@ fn an_unusable_expression_says_what_is_wrong_with_it() {
     for cron in
         ["0 2 * * 1,", ",1 2 * * *", "0 2 ** * *", "every day", "0 2 * * MONDAY", "-5 2 * * *"]
     {
-        assert!(Schedule::new(cron, TimeZone::UTC, true, GRACE).is_err(), "{cron}");
+        assert!(Schedule::new(cron, TimeZone::UTC, CatchUp::WithinGrace, GRACE).is_err(), "{cron}");
     }
 }
 
@@ -57,9 +58,11 @@ fn nicknames_stand_for_their_fields() {
         let from = at("2026-03-18T10:17:00Z");
         assert_eq!(a.next_after(from), b.next_after(from), "{name}");
         assert_eq!(a.cron, name);
-        assert!(Schedule::new(name.to_uppercase(), TimeZone::UTC, true, GRACE).is_ok());
+        assert!(
+            Schedule::new(name.to_uppercase(), TimeZone::UTC, CatchUp::WithinGrace, GRACE).is_ok()
+        );
     }
-    assert!(Schedule::new("  0   2 * * * ", TimeZone::UTC, true, GRACE).is_ok());
+    assert!(Schedule::new("  0   2 * * * ", TimeZone::UTC, CatchUp::WithinGrace, GRACE).is_ok());
 }
 
 #[test]
@@ -197,10 +200,16 @@ fn a_whole_year_of_slots_is_what_a_clock_on_the_wall_shows() {
 
 #[test]
 fn a_zone_without_a_name_counts_too() {
-    let s = Schedule::new("0 2 * * *", TimeZone::fixed(jiff::tz::offset(5)), true, GRACE).unwrap();
+    let s = Schedule::new(
+        "0 2 * * *",
+        TimeZone::fixed(jiff::tz::offset(5)),
+        CatchUp::WithinGrace,
+        GRACE,
+    )
+    .unwrap();
     assert_eq!(s.next_after(at("2026-03-18T00:00:00Z")), Some(at("2026-03-18T21:00:00Z")));
     let posix = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-    let s = Schedule::new("30 2 * * *", posix, true, GRACE).unwrap();
+    let s = Schedule::new("30 2 * * *", posix, CatchUp::WithinGrace, GRACE).unwrap();
     assert_eq!(s.next_after(at("2026-03-28T12:00:00Z")), Some(at("2026-03-29T01:00:00Z")));
 }
 

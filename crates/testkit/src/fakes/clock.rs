@@ -102,6 +102,11 @@ impl Clock for FakeClock {
         locked(&self.zone).clone()
     }
 
+    async fn sleep_until(&self, time: Timestamp) {
+        let left = Duration::try_from(time.duration_since(self.now())).unwrap_or_default();
+        self.sleep(left).await;
+    }
+
     async fn sleep(&self, duration: Duration) {
         self.journal.record(format!("sleep {}s", duration.as_secs_f64()));
         locked(&self.sleeps).push(duration);

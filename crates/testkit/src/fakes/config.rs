@@ -26,6 +26,8 @@ pub fn global_settings(base_dir: &Path) -> GlobalSettings {
         gpg_keys_dir: None,
         http_listen: "127.0.0.1:3100".to_owned(),
         http_token: None,
+        concurrency: 1,
+        notifications: Vec::new(),
         log: LogSettings { level: "info".to_owned(), dir: None, json: false },
     }
 }

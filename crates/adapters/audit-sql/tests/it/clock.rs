@@ -32,6 +32,11 @@ impl Clock for HeldClock {
         TimeZone::UTC
     }
 
+    async fn sleep_until(&self, time: Timestamp) {
+        let left = Duration::try_from(time.duration_since(self.now())).unwrap_or_default();
+        self.sleep(left).await;
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this is the clock of these tests")]
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;

@@ -67,7 +67,15 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Cron,
         env: &["DAILY_SUMMARY_CRON"],
         default: Fixed("0 8 * * *"),
-        meaning: "when the daemon, which this version does not have yet, sends the daily summary",
+        meaning: "when the daemon sends the daily summary",
+    },
+    Key {
+        path: "concurrency",
+        scope: Scope::Global,
+        kind: Kind::Count(1, 64),
+        env: &[],
+        default: Fixed("1"),
+        meaning: "how many projects the daemon backs up at once",
     },
     Key {
         path: "gpg_keys_dir",
@@ -91,7 +99,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Listen,
         env: &["APP_PORT"],
         default: Fixed("127.0.0.1:3100"),
-        meaning: "where the daemon listens, which this version does not have yet; `APP_PORT` gives the port on `127.0.0.1`",
+        meaning: "where the daemon listens; `APP_PORT` gives the port on `127.0.0.1`",
     },
     Key {
         path: "http.token",
@@ -208,10 +216,10 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         path: "schedule.catch_up",
         scope: Scope::Project,
-        kind: Kind::Flag,
+        kind: Kind::Choice(&["true", "false", "always"]),
         env: &[],
         default: Fixed("true"),
-        meaning: "whether the daemon, which this version does not have yet, makes up for a missed run",
+        meaning: "whether a missed run is made up for as soon as the daemon can: `true` while it is not later than `schedule.grace`, `always` however late, `false` never",
     },
     Key {
         path: "schedule.grace",

@@ -76,6 +76,7 @@ async fn one_of_three_channels_is_down_and_hears_later_and_once() {
     let request = RunRequest {
         project: shop,
         trigger: Trigger::Manual,
+        due_at: None,
         wait: false,
         cancel: bench.cancel.clone(),
         observer: Arc::clone(&bench.observer) as Arc<dyn Observer>,

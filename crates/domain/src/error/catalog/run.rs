@@ -64,6 +64,19 @@ pub(super) const HEARTBEAT_FAILED: Explanation = Explanation {
              `uptime_kuma_base_url` and `monitor.config`",
 };
 
+pub(super) const RUN_MISSED: Explanation = Explanation {
+    meaning: "A run that the schedule promised was not made at its time. The record stands in the \
+              history at the time at which it was due, so that no gap looks like a quiet night.",
+    causes: &[
+        "the machine was off or asleep",
+        "the daemon was not running, or its timer was disabled",
+        "the daemon was killed between the slot and the start of its run",
+    ],
+    remedy: "see that the daemon or its timer is started at boot with `backupctl systemd verify`, and \
+             make the backup now with `backupctl run PROJECT`; `schedule.catch_up: always` makes up for \
+             missed runs by itself",
+};
+
 pub(super) const DAEMON_NOT_RUNNING: Explanation = Explanation {
     meaning: "The command speaks to the daemon of this `base_dir`, and no process holds its lock \
               `.daemon.lock`.",

@@ -1,0 +1,91 @@
+//! A schedule's slots and what became of them: each ends as a run, as a record that it was missed, or
+//! folded into the run that waits. Both the daemon and a run that a timer starts go through here.
+
+use backupctl_domain::schedule::memory::{Promise, ScheduleMemory};
+use backupctl_domain::schedule::planner::{Due, Missed, Plan};
+use backupctl_domain::{BackupRun, Failure, Project, ProjectName, RunId};
+use jiff::Timestamp;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::deliver;
+use crate::World;
+
+/// Deals with every slot of the project up to `now`: those that passed without a run are recorded as
+/// missed, for the reason `why`, and what is to be run now is returned. A schedule that is seen for
+/// the first time, or has been replaced, counts from now on.
+///
+/// The records are written before anything is remembered, under ids that follow from the slots: a
+/// process that dies in between, and the one after it, write the same records. Where the audit does
+/// not take one, the fallback file has it.
+pub async fn settle(
+    world: &World,
+    project: &Project,
+    now: Timestamp,
+    why: &str,
+) -> Result<Settled, Failure> {
+    let Some(schedule) = &project.schedule else { return Ok(Settled::default()) };
+    let memory = world.schedules.project(&project.name).await?;
+    let plan = Plan::at(schedule, &memory, now);
+    for missed in &plan.missed {
+        record(world, &project.name, *missed, why).await;
+    }
+    let promise = Promise::of(schedule);
+    let is_new = memory.promised.as_ref() != Some(&promise);
+    if plan.settled.is_some() || is_new || memory.handled_until.is_none() {
+        // What is due is not dealt with by being due: its run says so when it has begun.
+        let settled = plan.settled;
+        let begin = if is_new && plan.due.is_none() { Some(now) } else { None };
+        let change = move |memory: &mut ScheduleMemory| {
+            memory.known_since = memory.known_since.or(Some(now));
+            memory.handled_until = memory.handled_until.max(settled).max(begin);
+            memory.promised = Some(promise);
+        };
+        world.schedules.update_project(&project.name, Box::new(change)).await?;
+    }
+    Ok(Settled { missed: plan.missed, due: plan.due })
+}
+
+/// What has become of a project's slots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// What was recorded as missed.
+    pub missed: Vec<Missed>,
+    /// What is to be run now.
+    pub due: Option<Due>,
+}
+
+/// Remembers that the slot is dealt with, as one that is folded into the run that waits is.
+pub async fn handled(world: &World, project: &ProjectName, slot: Timestamp) -> Result<(), Failure> {
+    let change = move |memory: &mut ScheduleMemory| {
+        memory.handled_until = memory.handled_until.max(Some(slot));
+    };
+    world.schedules.update_project(project, Box::new(change)).await.map(drop)
+}
+
+async fn record(world: &World, project: &ProjectName, missed: Missed, why: &str) {
+    let who = &world.identity;
+    let run = BackupRun::missed(
+        id_of(project, missed),
+        project.clone(),
+        missed,
+        why,
+        &who.host,
+        &who.version,
+        who.pid,
+    );
+    warn!(
+        project = %project, run.id = %run.run_id, missed = missed.count,
+        "{}", run.error.as_ref().map_or("", |e| e.message.as_str())
+    );
+    if let Some(lost) = deliver::record(world, &run).await {
+        tracing::error!(project = %project, "{lost}");
+    }
+}
+
+/// The id of the record of missed slots: always the same for the same slots.
+fn id_of(project: &ProjectName, missed: Missed) -> RunId {
+    let name = format!("missed {project} {} {}", missed.first, missed.last);
+    let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
+    RunId(uuid::Builder::from_random_bytes(hash.into_bytes()).into_uuid())
+}

@@ -1,0 +1,122 @@
+//! What is remembered of a schedule from one process to the next: how far its slots have been dealt
+//! with, a pause, and of what people have been told.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::Schedule;
+
+/// What is remembered of one project's schedule.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleMemory {
+    /// Since when the project's schedule has been known here.
+    #[serde(default)]
+    pub known_since: Option<Timestamp>,
+    /// The schedule as it was known last: what was promised, should the configuration say something
+    /// else by now.
+    #[serde(default)]
+    pub promised: Option<Promise>,
+    /// Up to when, inclusive, every slot has a run, a record that it was missed, or is folded into the
+    /// run that waits.
+    #[serde(default)]
+    pub handled_until: Option<Timestamp>,
+    /// The pause that somebody has ordered; it may have ended by itself.
+    #[serde(default)]
+    pub pause: Option<Pause>,
+    /// What people have been told of a missing success; `None` while all is well.
+    #[serde(default)]
+    pub alert: Option<Episode>,
+    /// When the last successful run started, for when the audit does not answer.
+    #[serde(default)]
+    pub last_success: Option<Timestamp>,
+}
+
+impl ScheduleMemory {
+    /// The pause, if it is in force at `now`.
+    pub fn pause_at(&self, now: Timestamp) -> Option<Pause> {
+        self.pause.filter(|pause| pause.is_in_force(now))
+    }
+}
+
+/// A schedule as it is written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// The expression.
+    pub cron: String,
+    /// The time zone's IANA name; `None` for one that has none.
+    pub timezone: Option<String>,
+}
+
+impl Promise {
+    /// What this schedule promises.
+    pub fn of(schedule: &Schedule) -> Self {
+        let timezone = schedule.timezone.iana_name().map(str::to_owned);
+        Self { cron: schedule.cron.clone(), timezone }
+    }
+
+    /// The schedule again, with what else `like` says; `None` where it cannot be read any more.
+    pub fn schedule(&self, like: &Schedule) -> Option<Schedule> {
+        let timezone = match &self.timezone {
+            Some(name) => TimeZone::get(name).ok()?,
+            None => like.timezone.clone(),
+        };
+        Schedule::new(self.cron.as_str(), timezone, like.catch_up, like.grace).ok()
+    }
+}
+
+/// A pause of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// When it was ordered.
+    pub since: Timestamp,
+    /// When it ends by itself; `None` until somebody resumes it.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+}
+
+impl Pause {
+    /// Whether it holds at `now`.
+    pub fn is_in_force(self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// A time of something being wrong, of which people are told when it begins and once a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Episode {
+    /// Since when.
+    pub since: Timestamp,
+    /// When people were told last.
+    pub told_at: Timestamp,
+}
+
+/// What is remembered of this machine as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineMemory {
+    /// The last daily summary.
+    #[serde(default)]
+    pub summary: Option<SummaryMemory>,
+    /// Up to when the times of the daily summary have been dealt with.
+    #[serde(default)]
+    pub summary_handled_until: Option<Timestamp>,
+    /// When freshness was last watched, by the daemon or by `watch`.
+    #[serde(default)]
+    pub watched_at: Option<Timestamp>,
+    /// What people have been told of an audit that does not answer.
+    #[serde(default)]
+    pub audit_alert: Option<Episode>,
+    /// What people have been told of a configuration that cannot be loaded.
+    #[serde(default)]
+    pub config_alert: Option<Episode>,
+}
+
+/// How the last daily summary fared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SummaryMemory {
+    /// When it was made.
+    pub at: Timestamp,
+    /// What went wrong, a line a channel; empty where every channel took it.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
