@@ -18,6 +18,7 @@ pub mod restore_into;
 pub mod run_all;
 pub mod run_backup;
 pub mod runs;
+pub mod scheduled_run;
 pub mod slots;
 pub mod snapshots;
 pub mod status;

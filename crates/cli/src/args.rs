@@ -265,9 +265,33 @@ pub(crate) struct RunArgs {
     /// Wait for a run that is going on instead of giving up (exit status 2)
     #[arg(long)]
     pub wait: bool,
+    /// As a timer or cron starts it: a paused project is left alone, slots that passed without a run
+    /// are recorded, what the run needs is looked at first, and it waits for a run that is going on
+    #[arg(long, conflicts_with_all = ["all", "dry_run"])]
+    pub scheduled: bool,
+    /// What makes the run start, where the daemon knows better than the schedule
+    #[arg(long, hide = true, value_enum, requires = "scheduled")]
+    pub trigger: Option<TriggerArg>,
+    /// The slot of the schedule that the run is for (RFC 3339), where the daemon knows it
+    #[arg(long, hide = true, value_name = "TIME", requires = "trigger")]
+    pub due_at: Option<jiff::Timestamp>,
     /// Print one JSON event a line while the run goes on, the record last
     #[arg(long, conflicts_with = "json")]
     pub json_stream: bool,
+}
+
+/// What makes a run start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum TriggerArg {
+    /// A person, by way of the daemon.
+    Manual,
+    /// The schedule.
+    Scheduled,
+    /// The schedule, late.
+    CatchUp,
+    /// A person, again.
+    Retry,
 }
 
 /// `restore`.

@@ -577,6 +577,40 @@ impl Project {
         all
     }
 
+    /// What is left of a project whose configuration cannot be read: its name, and who is told.
+    /// Nothing can be done with it but to record that nothing was.
+    pub fn unreadable(name: ProjectName, notifications: Vec<Channel>) -> Self {
+        let restic = ResticTarget {
+            repository: String::new(),
+            ssh: None,
+            password: Secret::value(String::new()),
+            snapshot_mode: SnapshotMode::default(),
+            auto_init: false,
+            allow_incomplete: false,
+            cache_dir: None,
+            options: BTreeMap::new(),
+            env: BTreeMap::new(),
+            limit_upload_kib: None,
+            binary: None,
+        };
+        Self {
+            name,
+            enabled: true,
+            schedule: None,
+            timeout: None,
+            database: None,
+            compression: None,
+            assets: Assets::default(),
+            restic,
+            retention: Retention::default(),
+            encryption: None,
+            hooks: Hooks::default(),
+            verification: true,
+            notifications,
+            monitor: None,
+        }
+    }
+
     /// The same project for work on its repository alone: without the secrets of what only a backup
     /// needs (database, notices, monitor, hooks), which may be out of reach.
     #[must_use]

@@ -131,6 +131,15 @@ impl<'a> ProjectChecks<'a> {
         checks
     }
 
+    /// The program that stores.
+    pub(super) async fn storage_tool(&self) -> Check {
+        let look = async {
+            let (_, admin) = (self.world.registries.storage)(self.project)?;
+            admin.check_tool().await
+        };
+        Check::of("repository", look.await)
+    }
+
     /// restic and the repository, opened with its password; only a warning where there is none and
     /// the first run creates it.
     pub(super) async fn repository(&self) -> Check {

@@ -5,6 +5,7 @@
 
 mod closing;
 mod pipeline;
+mod preflight;
 mod stages;
 
 use std::sync::Arc;

@@ -1,8 +1,10 @@
 //! A schedule's slots and what became of them: each ends as a run, as a record that it was missed, or
 //! folded into the run that waits. Both the daemon and a run that a timer starts go through here.
 
+use std::time::Duration;
+
 use backupctl_domain::schedule::memory::{Promise, ScheduleMemory};
-use backupctl_domain::schedule::planner::{Due, Missed, Plan};
+use backupctl_domain::schedule::planner::{Due, Missed, PUNCTUAL, Plan};
 use backupctl_domain::{BackupRun, Failure, Project, ProjectName, RunId};
 use jiff::Timestamp;
 use tracing::warn;
@@ -24,9 +26,25 @@ pub async fn settle(
     now: Timestamp,
     why: &str,
 ) -> Result<Settled, Failure> {
+    settle_late(world, project, now, PUNCTUAL, why).await
+}
+
+/// Whether `now` is no more than `span` behind `slot`.
+pub(super) fn within(now: Timestamp, slot: Timestamp, span: Duration) -> bool {
+    Duration::try_from(now.duration_since(slot)).is_ok_and(|late| late <= span)
+}
+
+/// The same for a start that may be late by `punctual` and still be the slot's own.
+pub(super) async fn settle_late(
+    world: &World,
+    project: &Project,
+    now: Timestamp,
+    punctual: Duration,
+    why: &str,
+) -> Result<Settled, Failure> {
     let Some(schedule) = &project.schedule else { return Ok(Settled::default()) };
     let memory = world.schedules.project(&project.name).await?;
-    let plan = Plan::at(schedule, &memory, now);
+    let plan = Plan::tolerating(punctual, schedule, &memory, now);
     for missed in &plan.missed {
         record(world, &project.name, *missed, why).await;
     }

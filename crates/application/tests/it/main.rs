@@ -11,6 +11,7 @@ mod recovery;
 mod restore;
 mod restore_into;
 mod runs;
+mod scheduled;
 mod stages;
 
 use std::sync::Arc;

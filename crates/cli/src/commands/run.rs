@@ -6,14 +6,17 @@ use backupctl_adapters::application::context::Observer;
 use backupctl_adapters::application::ports::ConfigLoader;
 use backupctl_adapters::application::use_cases::{
     AllOutcome, Check, CheckOutcome, DryRun, RunAll, RunBackup, RunOutcome, RunRequest, run_all,
+    scheduled_run,
 };
 use backupctl_adapters::domain::{
-    BackupRun, ByteSize, ErrorCode, Failure, RunStatus, StageOutcome, StageRecord, Trigger, human,
+    BackupRun, ByteSize, ErrorCode, Failure, Project, ProjectName, RunStatus, StageOutcome,
+    StageRecord, Trigger, human, notice,
 };
+use scheduled_run::Start;
 use serde_json::json;
 
 use super::recover;
-use crate::args::{Global, RunArgs};
+use crate::args::{Global, RunArgs, TriggerArg};
 use crate::exit::{CommandError, CommandResult, status};
 use crate::render::progress::{Bars, Events, Lines, Silent};
 use crate::render::{BAD, BOLD, DIM, GOOD, Out, WARN};
@@ -30,8 +33,10 @@ pub(crate) async fn run(global: &Global, out: Out, args: RunArgs) -> CommandResu
         (_, true, true) => dry_run_all(&app).await,
         (_, true, false) => Box::pin(all(&app, &args)).await,
         (Some(name), false, true) => dry_run(&app, name).await,
+        (Some(name), false, false) if args.scheduled => scheduled(&app, name, &args).await,
         (Some(name), false, false) => {
-            one(&app, name, Trigger::Manual, args.wait, args.json_stream).await
+            let asked = Asked { trigger: Trigger::Manual, due_at: None, wait: args.wait };
+            one(&app, name, asked, args.json_stream).await
         }
         (None, false, _) => Err(Failure::new(ErrorCode::UnknownProject, "no project named").into()),
     }
@@ -51,14 +56,83 @@ fn observer(app: &App, stream: bool) -> Arc<dyn Observer> {
     }
 }
 
+/// What kind of run is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// What makes it start.
+    pub trigger: Trigger,
+    /// The slot of the schedule that it is for.
+    pub due_at: Option<jiff::Timestamp>,
+    /// Whether it waits for a run that is going on.
+    pub wait: bool,
+}
+
+/// A run as the daemon, a timer or cron starts it.
+async fn scheduled(app: &App, name: &str, args: &RunArgs) -> CommandResult {
+    let project = match app.unresolved_project(name) {
+        Ok(project) => project,
+        Err(error) => return refused(app, name, args, error).await,
+    };
+    let start = match args.trigger {
+        Some(trigger) => Start::Run { trigger: trigger.into(), due_at: args.due_at },
+        None => scheduled_run::begin(&app.world, &project).await?,
+    };
+    match start {
+        Start::Run { trigger, due_at } => {
+            one(app, name, Asked { trigger, due_at, wait: true }, args.json_stream).await
+        }
+        Start::Paused(pause) => {
+            let end = match pause.until {
+                Some(until) => notice::local_time(until, &app.global.timezone),
+                None => format!("somebody runs `backupctl schedule resume {name}`"),
+            };
+            let since = notice::local_time(pause.since, &app.global.timezone);
+            Ok(not_made(app, name, "paused", &format!("paused since {since} until {end}")))
+        }
+        Start::Disabled => {
+            let why = "disabled in the configuration (`enabled: false`)";
+            Ok(not_made(app, name, "disabled", why))
+        }
+    }
+}
+
+/// A scheduled run of what the configuration does not have, or has wrong, is a failed run: recorded,
+/// and told over the global channels. Nobody reads what a timer prints.
+async fn refused(app: &App, name: &str, args: &RunArgs, error: CommandError) -> CommandResult {
+    let Ok(project) = ProjectName::new(name) else { return Err(error) };
+    let project = Project::unreadable(project, app.global.notifications.clone());
+    let trigger = args.trigger.map_or(Trigger::Scheduled, Trigger::from);
+    let watcher = observer(app, args.json_stream);
+    let use_case = RunBackup::new(Arc::clone(&app.world));
+    let config = app.config.as_ref();
+    let run = use_case.refuse(config, project, trigger, args.due_at, &error.failure, watcher).await;
+    Ok(finished(app, &run, args.json_stream))
+}
+
+/// Tells that no run was made, and that none was to be.
+fn not_made(app: &App, name: &str, word: &str, why: &str) -> u8 {
+    if app.out.is_json() {
+        app.out.json_line(&json!({"event": "not_made", "project": name, "reason": word}));
+    } else {
+        app.out.warn(format!("no backup of {name} is made: it is {why}"));
+    }
+    status::SUCCESS
+}
+
+impl From<TriggerArg> for Trigger {
+    fn from(trigger: TriggerArg) -> Self {
+        match trigger {
+            TriggerArg::Manual => Self::Manual,
+            TriggerArg::Scheduled => Self::Scheduled,
+            TriggerArg::CatchUp => Self::CatchUp,
+            TriggerArg::Retry => Self::Retry,
+        }
+    }
+}
+
 /// Makes one run of the project and tells how it ended.
-pub(crate) async fn one(
-    app: &App,
-    name: &str,
-    trigger: Trigger,
-    wait: bool,
-    stream: bool,
-) -> CommandResult {
+pub(crate) async fn one(app: &App, name: &str, asked: Asked, stream: bool) -> CommandResult {
+    let Asked { trigger, due_at, wait } = asked;
     let unresolved = app.unresolved_project(name)?;
     let use_case = RunBackup::new(Arc::clone(&app.world));
     let project = match app.config.resolve_secrets(unresolved.clone()).await {
@@ -66,7 +140,7 @@ pub(crate) async fn one(
         Err(failure) => {
             let config = app.config.as_ref();
             let watcher = observer(app, stream);
-            let run = use_case.refuse(config, unresolved, trigger, None, &failure, watcher).await;
+            let run = use_case.refuse(config, unresolved, trigger, due_at, &failure, watcher).await;
             return Ok(finished(app, &run, stream));
         }
     };
@@ -78,17 +152,28 @@ pub(crate) async fn one(
     let request = RunRequest {
         project,
         trigger,
-        due_at: None,
+        due_at,
         wait,
         cancel: app.cancel.clone(),
         observer: observer(app, stream),
     };
     let run = match use_case.execute(request).await {
         Ok(RunOutcome::Finished(run)) => run,
+        // The run that waits makes the backup that this one was to make.
+        Ok(RunOutcome::Folded(_)) if due_at.is_some() => {
+            return Ok(not_made(
+                app,
+                name,
+                "folded",
+                "going to be backed up by the run that waits",
+            ));
+        }
         Ok(RunOutcome::Busy(holder) | RunOutcome::Folded(holder)) => {
             return Err(run_all::in_progress(&app.world, name, holder).await.into());
         }
-        Ok(RunOutcome::Handled) => return Ok(status::SUCCESS),
+        Ok(RunOutcome::Handled) => {
+            return Ok(not_made(app, name, "handled", "backed up for this slot already"));
+        }
         Err(failure) if failure.code == ErrorCode::Interrupted => {
             return Err(CommandError::from(failure).with_exit(app.interrupted_or(130)));
         }

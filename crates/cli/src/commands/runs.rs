@@ -53,7 +53,8 @@ async fn retry(app: &App, id: &str, wait: bool, stream: bool) -> CommandResult {
             world.identity.host
         ));
     }
-    Box::pin(run::one(app, project.as_str(), Trigger::Retry, wait, stream)).await
+    let asked = run::Asked { trigger: Trigger::Retry, due_at: failed.due_at, wait };
+    Box::pin(run::one(app, project.as_str(), asked, stream)).await
 }
 
 async fn delete(app: &App, id: &str) -> CommandResult {

@@ -52,6 +52,16 @@ impl Plan {
     /// Slots count by the schedule that was promised at their time: one that the configuration has
     /// replaced since still accounts for the past. Slots of a pause were not promised.
     pub fn at(schedule: &Schedule, memory: &ScheduleMemory, now: Timestamp) -> Self {
+        Self::tolerating(PUNCTUAL, schedule, memory, now)
+    }
+
+    /// The same where a run may start later than [`PUNCTUAL`] and still be the slot's own.
+    pub fn tolerating(
+        punctual: Duration,
+        schedule: &Schedule,
+        memory: &ScheduleMemory,
+        now: Timestamp,
+    ) -> Self {
         let Some(handled) = memory.handled_until else { return Self::default() };
         if memory.pause_at(now).is_some() {
             return Self::default();
@@ -72,7 +82,7 @@ impl Plan {
         let late = Duration::try_from(now.duration_since(last)).unwrap_or_default();
         let mut missed = Gathered::default();
         let mut slots = schedule.slots(from, now);
-        if late <= PUNCTUAL {
+        if late <= punctual {
             slots.by_ref().take_while(|slot| *slot < last).for_each(|slot| missed.add(slot));
             let due = Some(Due { slot: last, trigger: Trigger::Scheduled });
             let settled = missed.last();

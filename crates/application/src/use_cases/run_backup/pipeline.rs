@@ -9,7 +9,7 @@ use backupctl_domain::plan;
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::{
     BackupRun, Failure, Notice, Project, Redactor, RetryDecision, RunError, RunId, Stage,
-    StageOutcome, StageRecord, evaluate_retry,
+    StageOutcome, StageRecord, Trigger, evaluate_retry,
 };
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -124,6 +124,11 @@ impl Shared {
     async fn stages(&self) -> Option<RunError> {
         self.notify_started().await;
         self.load_history().await;
+        if matches!(self.with(|a| a.run.trigger), Trigger::Scheduled | Trigger::CatchUp)
+            && let Some(error) = self.preflight().await
+        {
+            return Some(error);
+        }
         for stage in Stage::WORK {
             if let Err(why) = self.cancel.check() {
                 return Some(RunError::new(Some(stage), &why));
