@@ -5,6 +5,7 @@ pub(crate) mod record;
 pub(crate) mod table;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
 use backupctl_adapters::domain::ErrorCode;
@@ -55,12 +56,18 @@ impl Out {
 
     /// A line of the result.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
+        if NOBODY_READS.load(Ordering::Relaxed) {
+            return;
+        }
         let mut stdout = anstream::stdout().lock();
         give_up_on_closed_pipe(writeln!(stdout, "{}", text.as_ref()));
     }
 
     /// A part of the result as it is.
     pub(crate) fn raw(&self, bytes: &[u8]) {
+        if NOBODY_READS.load(Ordering::Relaxed) {
+            return;
+        }
         let mut stdout = io::stdout().lock();
         give_up_on_closed_pipe(stdout.write_all(bytes).and_then(|()| stdout.flush()));
     }
@@ -105,9 +112,13 @@ impl Out {
     }
 }
 
-/// Whoever reads our output has seen enough: that is no error (`backupctl logs x | head`).
+/// Whether whoever read our output has gone.
+static NOBODY_READS: AtomicBool = AtomicBool::new(false);
+
+/// Whoever reads our output has seen enough: that is no error (`backupctl logs x | head`), and no
+/// reason to stop either. A backup that is going on must not end with the one who watched it.
 fn give_up_on_closed_pipe(result: io::Result<()>) {
     if result.is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
-        std::process::exit(0);
+        NOBODY_READS.store(true, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,7 @@
 //! SIGINT and SIGTERM: everything stops, nothing is left, everybody is told.
 
+use std::process::Stdio;
+
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -58,4 +60,21 @@ fn a_terminated_hook_ends_with_all_that_it_started() {
     running.signal(Signal::TERM);
     let out = w.finish(running);
     w.failed(&out, "INTERRUPTED", 143, "PreHook");
+}
+
+#[test]
+fn a_run_goes_on_when_whoever_reads_its_output_has_gone() {
+    let w = World::with_sqlite();
+    for args in [&["run", "shop", "--json-stream"][..], &["run", "shop"]] {
+        let mut command = w.backupctl(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Nobody is there from the first word on.
+        drop(child.stdout.take());
+        drop(child.stderr.take());
+        let status = child.wait().unwrap();
+        assert!(status.success(), "{args:?}: {status}");
+    }
+    let statuses: Vec<_> = w.records().iter().map(|run| run["status"].clone()).collect();
+    assert_eq!(statuses, ["success", "success"]);
 }
