@@ -22,6 +22,7 @@ pub mod scheduled_run;
 pub mod slots;
 pub mod snapshots;
 pub mod status;
+pub mod watch;
 
 pub use abort_run::{AbortRun, Aborted};
 pub use cache::{clear_cache, measure_cache};
@@ -39,3 +40,4 @@ pub use run_backup::{RunBackup, RunOutcome, RunRequest};
 pub use runs::{DeletedRun, check_retry, delete_run, find_run};
 pub use snapshots::list_snapshots;
 pub use status::{ProjectStatus, Status};
+pub use watch::{Told, Watch, WatchReport, Watched};

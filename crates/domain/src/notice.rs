@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -23,6 +23,9 @@ pub struct ProjectStatus {
     pub last_run: Option<BackupRun>,
     /// Its newest successful run.
     pub last_success: Option<BackupRun>,
+    /// When the newest successful run started, by the audit or by what this machine remembers: its
+    /// record may wait in the fallback file.
+    pub last_success_at: Option<Timestamp>,
     /// The run that goes on now, by record and lock.
     pub running: Option<BackupRun>,
     /// Age of the newest run's start.
@@ -83,7 +86,7 @@ impl ProjectStatus {
             "paused_since": self.pause.map(|p| notice::stamp(p.since)),
             "paused_until": self.pause.and_then(|p| p.until).map(notice::stamp),
             "last_run": self.last_run,
-            "last_success": self.last_success.as_ref().map(|r| notice::stamp(r.started_at)),
+            "last_success": self.last_success_at.map(notice::stamp),
         })
     }
 }
@@ -102,57 +105,69 @@ impl<'a> Status<'a> {
     /// Every project of the configuration, in its order. One question to the audit in all.
     pub async fn execute(&self, entries: Vec<ProjectEntry>) -> Result<Vec<ProjectStatus>, Failure> {
         let runs = self.world.audit.latest_runs().await?;
-        let now = self.world.clock.now();
         let mut all = Vec::with_capacity(entries.len());
         for entry in entries {
-            let of_project = || runs.iter().filter(|r| r.project.as_str() == entry.name);
-            let last_run = of_project().max_by_key(|r| r.started_at).cloned();
-            let last_success = of_project()
-                .filter(|r| r.status == RunStatus::Success)
-                .max_by_key(|r| r.started_at)
-                .cloned();
-            let running = self.running(last_run.as_ref()).await;
-            let project = entry.project.ok();
-            let schedule = project.as_ref().and_then(|p| p.schedule.as_ref());
-            let memory = match &project {
-                Some(p) => self.world.schedules.project(&p.name).await?,
-                None => ScheduleMemory::default(),
+            let memory = match &entry.project {
+                Ok(p) => self.world.schedules.project(&p.name).await?,
+                Err(_) => ScheduleMemory::default(),
             };
-            let pause = memory.pause_at(now);
-            let next_run = project
-                .as_ref()
-                .filter(|p| p.enabled)
-                .and(schedule)
-                .and_then(|s| s.next_after(pause.map_or(Some(now), |pause| pause.until)?));
-            let freshness = project.as_ref().map(|p| {
-                let known = Known {
-                    schedule: p.schedule.as_ref(),
-                    enabled: p.enabled,
-                    paused: pause.is_some(),
-                    last_success: last_success.as_ref().map(|r| r.started_at),
-                    last_run: last_run
-                        .as_ref()
-                        .filter(|r| r.status != RunStatus::Started)
-                        .map(|r| r.started_at),
-                    known_since: memory.known_since,
-                };
-                Freshness::of(known, now)
-            });
-            all.push(ProjectStatus {
-                name: entry.name,
-                age: last_run.as_ref().map(|r| {
-                    Duration::try_from(now.duration_since(r.started_at)).unwrap_or_default()
-                }),
-                project,
-                last_run,
-                last_success,
-                running,
-                pause,
-                next_run,
-                freshness,
-            });
+            all.push(self.one(entry, &runs, &memory).await);
         }
         Ok(all)
+    }
+
+    /// One project, by these records and what is remembered of its schedule.
+    pub(super) async fn one(
+        &self,
+        entry: ProjectEntry,
+        runs: &[BackupRun],
+        memory: &ScheduleMemory,
+    ) -> ProjectStatus {
+        let now = self.world.clock.now();
+        let of_project = || runs.iter().filter(|r| r.project.as_str() == entry.name);
+        let last_run = of_project().max_by_key(|r| r.started_at).cloned();
+        let last_success = of_project()
+            .filter(|r| r.status == RunStatus::Success)
+            .max_by_key(|r| r.started_at)
+            .cloned();
+        let last_success_at = last_success.as_ref().map(|r| r.started_at).max(memory.last_success);
+        let running = self.running(last_run.as_ref()).await;
+        let project = entry.project.ok();
+        let schedule = project.as_ref().and_then(|p| p.schedule.as_ref());
+        let pause = memory.pause_at(now);
+        let next_run = project
+            .as_ref()
+            .filter(|p| p.enabled)
+            .and(schedule)
+            .and_then(|s| s.next_after(pause.map_or(Some(now), |pause| pause.until)?));
+        let freshness = project.as_ref().map(|p| {
+            let known = Known {
+                schedule: p.schedule.as_ref(),
+                enabled: p.enabled,
+                paused: pause.is_some(),
+                last_success: last_success_at,
+                last_run: last_run
+                    .as_ref()
+                    .filter(|r| r.status != RunStatus::Started)
+                    .map(|r| r.started_at),
+                known_since: memory.known_since,
+            };
+            Freshness::of(known, now)
+        });
+        ProjectStatus {
+            name: entry.name,
+            age: last_run
+                .as_ref()
+                .map(|r| Duration::try_from(now.duration_since(r.started_at)).unwrap_or_default()),
+            project,
+            last_run,
+            last_success,
+            last_success_at,
+            running,
+            pause,
+            next_run,
+            freshness,
+        }
     }
 
     /// The newest run if it goes on: its record says so and its lock is held.

@@ -27,6 +27,9 @@ pub struct ScheduleMemory {
     /// What people have been told of a missing success; `None` while all is well.
     #[serde(default)]
     pub alert: Option<Episode>,
+    /// The same of what the repository itself shows, where that is watched too: it may know worse.
+    #[serde(default)]
+    pub repository_alert: Option<Episode>,
     /// When the last successful run started, for when the audit does not answer.
     #[serde(default)]
     pub last_success: Option<Timestamp>,
