@@ -267,8 +267,8 @@ impl DayResult {
 /// One project's line of the daily summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryEntry {
-    /// The project.
-    pub project: ProjectName,
+    /// The project's name as configured, be it a good one or not.
+    pub project: String,
     /// How its last run of the day ended.
     pub last: DayResult,
 }

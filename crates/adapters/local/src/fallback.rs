@@ -142,6 +142,10 @@ impl Failing {
             FallbackEntry::Notification { project, channel, index, .. } => {
                 format!("{project} {channel} {index}")
             }
+            FallbackEntry::GlobalNotification { channel, index, .. } => {
+                // No project's name has a blank.
+                format!("{channel} {index}")
+            }
         };
         if let Some((times, failure)) = self.0.get(&place)
             && *times >= GIVE_UP_AFTER

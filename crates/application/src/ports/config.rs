@@ -87,11 +87,23 @@ pub struct LoadedConfig {
 }
 
 impl LoadedConfig {
-    /// Every error, global ones first.
+    /// Every error, global ones first. One by which several projects fail and that is none's own is
+    /// there once.
     pub fn issues(&self) -> Vec<&ConfigIssue> {
         let global = self.global.as_ref().err().into_iter().flatten();
         let projects = self.projects.iter().filter_map(|p| p.project.as_ref().err()).flatten();
-        global.chain(projects).collect()
+        let mut shared: Vec<&ConfigIssue> = Vec::new();
+        let mut all: Vec<&ConfigIssue> = Vec::new();
+        for issue in global.chain(projects) {
+            if issue.project.is_none() {
+                if shared.contains(&issue) {
+                    continue;
+                }
+                shared.push(issue);
+            }
+            all.push(issue);
+        }
+        all
     }
 }
 

@@ -26,6 +26,16 @@ pub enum FallbackEntry {
         /// The notice.
         notice: Notice,
     },
+    /// A notice that belongs to no project and that one of everybody's channels did not take.
+    GlobalNotification {
+        /// The channel's kind, e.g. `webhook`.
+        channel: String,
+        /// Which of everybody's channels, counted from 0.
+        #[serde(default)]
+        index: usize,
+        /// The notice.
+        notice: Notice,
+    },
 }
 
 /// What a replay has done.
@@ -50,7 +60,7 @@ pub struct Waiting {
     pub reason: String,
     /// How many there are.
     pub count: usize,
-    /// Whose they are, each once.
+    /// Whose they are, each once; none for what belongs to no project.
     pub projects: Vec<ProjectName>,
     /// When the oldest was made.
     pub oldest: Timestamp,
@@ -61,16 +71,19 @@ impl ReplayReport {
     pub fn remains(&mut self, entry: &FallbackEntry, failure: &Failure) {
         self.remaining.push(failure.to_string());
         let (channel, project, made) = match entry {
-            FallbackEntry::Audit { run } => (None, &run.project, run.started_at),
+            FallbackEntry::Audit { run } => (None, Some(&run.project), run.started_at),
             FallbackEntry::Notification { project, channel, notice, .. } => {
-                (Some(channel), project, notice.at)
+                (Some(channel), Some(project), notice.at)
+            }
+            FallbackEntry::GlobalNotification { channel, notice, .. } => {
+                (Some(channel), None, notice.at)
             }
         };
         let same = |w: &&mut Waiting| w.channel.as_ref() == channel && w.reason == failure.message;
         if let Some(known) = self.waiting.iter_mut().find(same) {
             known.count += 1;
             known.oldest = known.oldest.min(made);
-            if !known.projects.contains(project) {
+            if let Some(project) = project.filter(|p| !known.projects.contains(p)) {
                 known.projects.push(project.clone());
             }
             return;
@@ -79,7 +92,7 @@ impl ReplayReport {
             channel: channel.cloned(),
             reason: failure.message.clone(),
             count: 1,
-            projects: vec![project.clone()],
+            projects: project.into_iter().cloned().collect(),
             oldest: made,
         });
     }

@@ -87,7 +87,8 @@ async fn resolve(config: &dyn ConfigLoader, key: &str, secret: &mut Secret) -> b
     }
 }
 
-async fn keep(world: &World, entry: &FallbackEntry, problems: &mut Vec<String>) {
+/// Writes the entry to the fallback file; adds to `problems` where that fails too.
+pub(super) async fn keep(world: &World, entry: &FallbackEntry, problems: &mut Vec<String>) {
     if let Err(failure) = world.fallback.append(entry).await {
         tracing::error!(
             error.code = %failure.code, "the fallback file cannot be written: {}",

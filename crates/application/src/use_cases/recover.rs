@@ -14,7 +14,7 @@ use backupctl_domain::{
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::deliver;
+use super::{deliver, everybody};
 use crate::World;
 use crate::context::{Cancel, StageContext};
 use crate::ports::{
@@ -159,7 +159,8 @@ impl RecoverStartup {
                 .iter()
                 .filter_map(|e| match e {
                     FallbackEntry::Audit { run } => Some(run.run_id),
-                    FallbackEntry::Notification { .. } => None,
+                    FallbackEntry::Notification { .. }
+                    | FallbackEntry::GlobalNotification { .. } => None,
                 })
                 .collect(),
             Err(failure) => {
@@ -417,6 +418,11 @@ impl ReplaySink for Sink {
             FallbackEntry::Notification { project, channel, index, notice } => {
                 let project = self.project(project).await?;
                 deliver::notify_late(&self.world, &project, channel, *index, notice).await
+            }
+            FallbackEntry::GlobalNotification { channel, index, notice } => {
+                let loaded = self.config.load().await?;
+                let config = self.config.as_ref();
+                everybody::tell_late(&self.world, config, &loaded, channel, *index, notice).await
             }
         }
     }

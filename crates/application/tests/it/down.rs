@@ -45,6 +45,7 @@ async fn with_a_channel_down_each_notice_is_kept_and_the_others_arrive() {
                 format!("{channel} {}", notice.kind.event())
             }
             FallbackEntry::Audit { .. } => "audit".to_owned(),
+            FallbackEntry::GlobalNotification { .. } => "global".to_owned(),
         })
         .collect();
     assert_eq!(kept, ["slack backup_started", "slack backup_success"]);

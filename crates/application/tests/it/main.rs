@@ -11,8 +11,10 @@ mod recovery;
 mod restore;
 mod restore_into;
 mod runs;
+mod schedule;
 mod scheduled;
 mod stages;
+mod summary;
 
 use std::sync::Arc;
 

@@ -105,9 +105,12 @@ fn still_waiting(waiting: &Waiting) -> String {
     // Most reasons begin with the channel and its host.
     let reason = &waiting.reason;
     let place = if reason.starts_with(&place) { String::new() } else { format!("{place}: ") };
+    let whose = match names.as_slice() {
+        [] => "of no project".to_owned(),
+        names => format!("{projects} {}{more}", names.join(", ")),
+    };
     format!(
-        "{count} {what}{plural} ({projects} {}{more}; oldest {}) {verb} for {place}{reason}",
-        names.join(", "),
+        "{count} {what}{plural} ({whose}; oldest {}) {verb} for {place}{reason}",
         notice::stamp(waiting.oldest),
     )
 }

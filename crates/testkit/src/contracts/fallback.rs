@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::Notify;
 
 use super::soon;
-use crate::builders::{name, run};
+use crate::builders::{at, name, run};
 
 /// Holds an empty fallback to its promises. Each call of `make` gives a handle to the same entries,
 /// as another process would have it.
@@ -34,6 +34,14 @@ fn notification(project: &str) -> FallbackEntry {
         channel: "webhook".to_owned(),
         index: 1,
         notice: Notice::started(&run(project).build(), &TimeZone::UTC),
+    }
+}
+
+fn global_notification() -> FallbackEntry {
+    FallbackEntry::GlobalNotification {
+        channel: "webhook".to_owned(),
+        index: 0,
+        notice: Notice::daily_summary(&[], at("2026-03-18T08:00:00Z"), &TimeZone::UTC),
     }
 }
 
@@ -74,25 +82,25 @@ async fn only_what_was_delivered_goes(ours: &dyn FallbackWriter, theirs: &dyn Fa
     let report = ours.replay(&sink).await.unwrap();
     assert_eq!((report.delivered, report.remaining.len(), report.rejected), (0, 0, 0));
 
-    let entries = [audit("one"), notification("two"), audit("three")];
+    let entries = [audit("one"), notification("two"), audit("three"), global_notification()];
     for entry in &entries {
         ours.append(entry).await.unwrap();
     }
-    assert_eq!(theirs.pending().await.unwrap(), 3);
+    assert_eq!(theirs.pending().await.unwrap(), 4);
     assert_eq!(theirs.entries().await.unwrap(), entries, "what was written is read back");
 
     sink.refuse_audit.store(true, Ordering::SeqCst);
     let report = theirs.replay(&sink).await.unwrap();
-    assert_eq!((report.delivered, report.rejected), (1, 0));
+    assert_eq!((report.delivered, report.rejected), (2, 0));
     assert_eq!(report.remaining.len(), 2);
     assert!(report.remaining.iter().all(|why| why.contains("still down")), "{report:?}");
-    assert_eq!(sink.delivered(), entries[1..2]);
+    assert_eq!(sink.delivered(), [entries[1].clone(), entries[3].clone()]);
     assert_eq!(ours.entries().await.unwrap(), [entries[0].clone(), entries[2].clone()]);
 
     sink.refuse_audit.store(false, Ordering::SeqCst);
     let report = ours.replay(&sink).await.unwrap();
     assert_eq!((report.delivered, report.remaining.len()), (2, 0));
-    assert_eq!(sink.delivered()[1..], [entries[0].clone(), entries[2].clone()], "oldest first");
+    assert_eq!(sink.delivered()[2..], [entries[0].clone(), entries[2].clone()], "oldest first");
     assert_eq!(theirs.pending().await.unwrap(), 0);
 }
 

@@ -51,7 +51,8 @@ impl FallbackWriter for FakeFallback {
     async fn append(&self, entry: &FallbackEntry) -> Result<(), Failure> {
         let event = match entry {
             FallbackEntry::Audit { run } => format!("fallback audit {}", run.project),
-            FallbackEntry::Notification { notice, channel, .. } => {
+            FallbackEntry::Notification { notice, channel, .. }
+            | FallbackEntry::GlobalNotification { notice, channel, .. } => {
                 format!("fallback notification {} {channel}", notice.kind.event())
             }
         };

@@ -39,7 +39,8 @@ fn notice(text: &str) -> FallbackEntry {
 
 fn text_of(entry: &FallbackEntry) -> String {
     match entry {
-        FallbackEntry::Notification { notice, .. } => notice.text.clone(),
+        FallbackEntry::Notification { notice, .. }
+        | FallbackEntry::GlobalNotification { notice, .. } => notice.text.clone(),
         FallbackEntry::Audit { run } => run.project.to_string(),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backupctl_domain::notice::{DayResult, SummaryEntry};
-use backupctl_domain::{ErrorCode, Failure, Notice, ProjectName, Stage};
+use backupctl_domain::{ErrorCode, Failure, Notice, Stage};
 use backupctl_testkit::builders::{at, run};
 use backupctl_testkit::fakes::{FakeClock, Journal};
 use backupctl_testkit::services::HttpReceiver;
@@ -25,7 +25,7 @@ fn clock() -> Arc<FakeClock> {
 /// A notice without anything that differs from run to run.
 fn summary() -> Notice {
     let entry = SummaryEntry {
-        project: ProjectName::new("shop").unwrap(),
+        project: "shop".to_owned(),
         last: DayResult::Success { duration: Duration::from_secs(79) },
     };
     Notice::daily_summary(&[entry], "2026-03-18T08:00:00Z".parse().unwrap(), &TimeZone::UTC)
