@@ -31,9 +31,11 @@ use backupctl_application::ports::{ConfigIssue, ConfigLoader, LoadedConfig};
 use backupctl_domain::{Failure, Project, Redactor, Secret};
 
 pub use environment::Environment;
+use reader::Purpose;
 pub use reference::reference_markdown;
 pub use schema::schema;
 pub use starter::{starter_config, starter_env};
+pub use text::span as read_span;
 
 /// A view as YAML, the way a configuration file writes it.
 pub fn to_yaml(view: &serde_json::Value) -> String {
@@ -46,13 +48,13 @@ pub fn to_yaml(view: &serde_json::Value) -> String {
 pub struct FileConfig {
     explicit: Option<PathBuf>,
     environment: Environment,
-    to_read: bool,
+    purpose: Purpose,
 }
 
 impl FileConfig {
     /// Reads `explicit` if it is given, else the first of the usual places. Nothing is read yet.
     pub fn new(explicit: Option<PathBuf>, environment: Environment) -> Self {
-        Self { explicit, environment, to_read: false }
+        Self { explicit, environment, purpose: Purpose::BackUp }
     }
 
     /// The same for commands that only read a project's snapshots: projects come without hooks,
@@ -60,7 +62,15 @@ impl FileConfig {
     /// retention) may name variables that are not set here, as on a new machine.
     #[must_use]
     pub fn to_read(self) -> Self {
-        Self { to_read: true, ..self }
+        Self { purpose: Purpose::Read, ..self }
+    }
+
+    /// The same for a look from another machine at whether backups come: as [`FileConfig::to_read`],
+    /// but schedules must be readable, since they are what is watched, and projects come with those
+    /// channels whose variables are set here.
+    #[must_use]
+    pub fn to_watch(self) -> Self {
+        Self { purpose: Purpose::Watch, ..self }
     }
 
     /// The file that loading reads, as an absolute path; `INVALID_CONFIG` if there is none.
@@ -129,7 +139,7 @@ impl ConfigLoader for FileConfig {
     async fn load(&self) -> Result<LoadedConfig, Failure> {
         let file = self.locate()?;
         let load::Loaded { mut config, audit_password } =
-            load::load(&file, &self.environment, self.to_read)?;
+            load::load(&file, &self.environment, self.purpose)?;
         if let (Ok(settings), Some(password)) = (&mut config.global, audit_password) {
             let folder = file.parent().unwrap_or(Path::new("/"));
             let url = settings.audit_url.clone();

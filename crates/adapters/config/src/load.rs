@@ -14,7 +14,7 @@ use crate::global;
 use crate::keys::Scope;
 use crate::layers::{self, Arena, FileLayer, Origin, merge, shared_part};
 use crate::project;
-use crate::reader::{Context, Reader};
+use crate::reader::{Context, Purpose, Reader};
 use crate::yaml::{self, Node, Place, Yaml};
 
 /// What was loaded, and the audit database's password, which is yet to be put into its URL.
@@ -27,7 +27,7 @@ pub(crate) struct Loaded {
 pub(crate) fn load(
     file: &Path,
     environment: &Environment,
-    to_read: bool,
+    purpose: Purpose,
 ) -> Result<Loaded, Failure> {
     let text = std::fs::read_to_string(file).map_err(|e| {
         Failure::new(
@@ -61,7 +61,7 @@ pub(crate) fn load(
     }
     let mut warnings = Vec::new();
     let variables = variables(file, environment, &mut warnings);
-    Ok(read(file, &root, &variables, to_read, warnings))
+    Ok(read(file, &root, &variables, purpose, warnings))
 }
 
 /// The `.env` file: the one beside the configuration. For a `config/projects.yml` that has none
@@ -120,12 +120,12 @@ fn read<'a>(
     file: &Path,
     root: &'a Node,
     variables: &'a Variables<'a>,
-    to_read: bool,
+    purpose: Purpose,
     mut warnings: Vec<ConfigIssue>,
 ) -> Loaded {
     let ctx = Context {
         variables,
-        to_read,
+        purpose,
         file: file.to_owned(),
         folder: file.parent().map(Path::to_owned).unwrap_or_default(),
         inspected: RefCell::default(),

@@ -19,7 +19,7 @@ use crate::environment::Source;
 use crate::global::Shared;
 use crate::keys::Scope;
 use crate::layers::{Arena, FileLayer, Origin, merge};
-use crate::reader::{Context, HOOK_VARIABLES, HOOKS, Reader};
+use crate::reader::{Context, HOOK_VARIABLES, HOOKS, Purpose, Reader};
 use crate::shell;
 use crate::text::is_restic_span;
 use crate::yaml::{Node, Yaml};
@@ -88,18 +88,19 @@ fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Op
         );
     }
     let schedule = schedule(r, shared);
-    let database = database::read(r).or(r.ctx.to_read.then_some(None));
+    let database = database::read(r).or(r.ctx.purpose.is_reading().then_some(None));
     let compression = database::compression(r);
     let assets = Assets { paths: r.paths("assets.paths"), exclude: r.list("assets.exclude") };
     let restic = destination::read(r, shared);
     let enabled = r.flag("enabled").unwrap_or(true);
     let timeout = r.minutes("timeout_minutes");
-    let retention = if r.ctx.to_read { Retention::default() } else { retention(r) };
+    let retention = if r.ctx.purpose.is_reading() { Retention::default() } else { retention(r) };
     let encryption = encryption::read(r);
-    let to_read = r.ctx.to_read;
+    let to_read = r.ctx.purpose.is_reading();
     let hooks = if to_read { Hooks::default() } else { hooks(r) };
     let verification = r.flag("verification.enabled").unwrap_or(true);
-    let notifications = if to_read { Vec::new() } else { channels::read(r) };
+    let untold = r.ctx.purpose == Purpose::Read;
+    let notifications = if untold { Vec::new() } else { channels::read(r) };
     let monitor = if to_read { None } else { monitor(r, shared) };
     if !r.issues.is_empty() {
         return None;

@@ -21,12 +21,36 @@ use crate::layers::{Arena, Leaf, Origin, ShapeIssue, find};
 use crate::shell;
 use crate::yaml::{Node, Place, Yaml};
 
+/// What a configuration is loaded for: how much of it is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Everything: projects are backed up.
+    BackUp,
+    /// Projects are only read from (see [`crate::FileConfig::to_read`]).
+    Read,
+    /// Their snapshots are compared with their schedules (see [`crate::FileConfig::to_watch`]).
+    Watch,
+}
+
+impl Purpose {
+    /// Whether what only a backup needs may be out of reach.
+    pub(crate) fn is_reading(self) -> bool {
+        self != Self::BackUp
+    }
+
+    /// The keys and sections that it cannot do without, where it can do without others.
+    fn needs(self) -> impl Iterator<Item = &'static str> {
+        let schedules = if self == Self::Watch { &NEEDED_TO_WATCH[..] } else { &[] };
+        NEEDED_TO_READ.iter().chain(schedules).copied()
+    }
+}
+
 /// What all readers of one loading have in common.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub variables: &'a Variables<'a>,
-    /// Whether projects are only read from, not backed up (see [`crate::FileConfig::to_read`]).
-    pub to_read: bool,
+    /// What the projects are for.
+    pub purpose: Purpose,
     /// The configuration file.
     pub file: PathBuf,
     /// Its folder, which relative paths count from.
@@ -107,7 +131,7 @@ impl<'r, 'a> Reader<'r, 'a> {
                 .is_some_and(|form| form.is_empty() || SECRET_FORMS.contains(&form))
         };
         // Reading does without a value that does not resolve, and tells nothing of it.
-        let done_without = self.ctx.to_read && self.given(path);
+        let done_without = self.ctx.purpose.is_reading() && self.given(path);
         done_without || self.issues.iter().any(|issue| of(&issue.key))
     }
 
@@ -269,9 +293,9 @@ impl<'r, 'a> Reader<'r, 'a> {
         let needed = |section: &str| {
             path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        self.ctx.to_read
+        self.ctx.purpose.is_reading()
             && problems.iter().all(|problem| matches!(problem, Problem::Unset(_)))
-            && !NEEDED_TO_READ.into_iter().any(needed)
+            && !self.ctx.purpose.needs().any(needed)
     }
 
     fn problem_text(&self, problem: Problem, path: &str) -> String {
@@ -321,6 +345,9 @@ const NEEDED_TO_READ: [&str; 8] = [
     "encryption.type",
     "encryption.identity_file",
 ];
+
+/// What telling whether they are as new as promised needs beside that.
+const NEEDED_TO_WATCH: [&str; 5] = ["enabled", "cron", "schedule", "timezone", "database.type"];
 
 /// The keys whose texts are for a shell.
 pub(crate) const HOOKS: [&str; 3] = ["hooks.pre_backup", "hooks.post_backup", "hooks.finally"];

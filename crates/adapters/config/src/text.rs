@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Reads `2h`, `90m`, `1d`, `30s`, and sums such as `1h 30m`.
-pub(crate) fn span(text: &str) -> Option<Duration> {
+pub fn span(text: &str) -> Option<Duration> {
     let mut total = 0_u64;
     let mut number = String::new();
     let mut any = false;

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use backupctl_application::context::{Cancel, interrupted};
 use backupctl_application::ports::{Ended, Processes};
 use backupctl_domain::{ErrorCode, Failure, ProjectName};
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -94,6 +95,13 @@ impl Processes for LockHolders {
 
     async fn daemon(&self) -> Result<Option<u32>, Failure> {
         Ok(self.look(self.daemon_lock()).await?.map(|holder| holder.pid))
+    }
+
+    async fn daemon_since(&self) -> Result<Option<Timestamp>, Failure> {
+        let path = self.daemon_lock();
+        let running = self.look(path.clone()).await?.is_some();
+        let told = blocking(move || Ok(read_holder(&path).started)).await?;
+        Ok(told.filter(|_| running))
     }
 
     async fn reload_daemon(&self) -> Result<Option<u32>, Failure> {

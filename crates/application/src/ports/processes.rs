@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backupctl_domain::{Failure, ProjectName};
+use jiff::Timestamp;
 
 use crate::context::Cancel;
 
@@ -36,6 +37,8 @@ pub trait Processes: Send + Sync {
     ) -> Result<Ended, Failure>;
     /// The daemon's process, by the lock `{base_dir}/.daemon.lock`; `None` where none runs.
     async fn daemon(&self) -> Result<Option<u32>, Failure>;
+    /// Since when the daemon runs; `None` where none does, or it does not tell.
+    async fn daemon_since(&self) -> Result<Option<Timestamp>, Failure>;
     /// Tells the daemon to read its configuration again (SIGHUP); its process, `None` where none runs.
     async fn reload_daemon(&self) -> Result<Option<u32>, Failure>;
 }

@@ -32,6 +32,8 @@ pub struct ProjectStatus {
     pub age: Option<Duration>,
     /// The pause of its schedule that is in force.
     pub pause: Option<Pause>,
+    /// How old that pause is.
+    pub pause_age: Option<Duration>,
     /// When it runs next by its schedule; `None` while that is paused without an end.
     pub next_run: Option<Timestamp>,
     /// Whether its last success is as new as its schedule promises; `None` with a broken
@@ -84,6 +86,7 @@ impl ProjectStatus {
             "due": due.map(notice::stamp),
             "paused": self.pause.is_some(),
             "paused_since": self.pause.map(|p| notice::stamp(p.since)),
+            "paused_seconds": self.pause_age.map(|age| age.as_secs()),
             "paused_until": self.pause.and_then(|p| p.until).map(notice::stamp),
             "last_run": self.last_run,
             "last_success": self.last_success_at.map(notice::stamp),
@@ -165,6 +168,7 @@ impl<'a> Status<'a> {
             last_success_at,
             running,
             pause,
+            pause_age: pause.map(|pause| since(pause.since, now)),
             next_run,
             freshness,
         }
@@ -178,4 +182,8 @@ impl<'a> Status<'a> {
             _ => None,
         }
     }
+}
+
+fn since(time: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(time)).unwrap_or_default()
 }

@@ -6,7 +6,7 @@
 //! just be starting.
 
 mod alerts;
-mod everybody;
+mod audit;
 mod repository;
 pub mod verdict;
 

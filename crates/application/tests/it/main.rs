@@ -15,6 +15,7 @@ mod schedule;
 mod scheduled;
 mod stages;
 mod summary;
+mod watch;
 
 use std::sync::Arc;
 

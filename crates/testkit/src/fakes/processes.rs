@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use backupctl_application::context::Cancel;
 use backupctl_application::ports::{BackupLock, Ended, LockState, Processes};
 use backupctl_domain::{Failure, ProjectName};
+use jiff::Timestamp;
 
 use super::faults::injectable;
 use super::{Core, FakeLock, Journal, locked};
@@ -83,6 +84,10 @@ impl Processes for FakeProcesses {
     async fn daemon(&self) -> Result<Option<u32>, Failure> {
         self.core.call("daemon", "look for the daemon", None).await?;
         Ok(locked(&self.plans).daemon)
+    }
+
+    async fn daemon_since(&self) -> Result<Option<Timestamp>, Failure> {
+        Ok(None)
     }
 
     async fn reload_daemon(&self) -> Result<Option<u32>, Failure> {

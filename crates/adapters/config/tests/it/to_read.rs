@@ -44,3 +44,23 @@ async fn what_reading_needs_is_asked_for_and_mistakes_are_told() {
     let site = Site::project("    database: {type: postgres, nam: d}\n");
     assert!(!site.loader().to_read().load().await.unwrap().issues().is_empty());
 }
+
+#[tokio::test]
+async fn a_watch_needs_schedules_and_takes_the_channels_that_it_can_have() {
+    let site = Site::new(YAML).var("RESTIC", "geheim");
+    let config = site.loader().to_watch().load().await.unwrap();
+    let told = site.told(config.issues());
+    assert!(told.contains("cron: the variable `CRON`"), "{told}");
+    assert_eq!(config.issues().len(), 1, "{told}");
+
+    let site = site.var("CRON", "0 2 * * *");
+    let load = async |site: &Site| {
+        let config = site.loader().to_watch().load().await.unwrap();
+        assert!(config.issues().is_empty(), "{}", site.told(config.issues()));
+        config.projects[0].project.clone().unwrap()
+    };
+    let project = load(&site).await;
+    assert!(project.schedule.is_some() && project.notifications.is_empty());
+    let site = site.var("SLACK", "https://hooks.slack.com/services/a");
+    assert_eq!(load(&site).await.notifications.len(), 1);
+}

@@ -75,6 +75,7 @@ impl Watch {
                 running: None,
                 age: None,
                 pause: known.pause_at(now),
+                pause_age: None,
                 next_run: None,
                 freshness: freshness.filter(|_| unreachable.is_none()),
             };
