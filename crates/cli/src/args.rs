@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -82,16 +83,32 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show each project's last run, its age, and what is due
     #[command(
+        long_about = "Shows how each project stands: its last run, its age, when it runs next, and \
+                      one word for it. Only `fresh` is green: the last success is as new as the \
+                      schedule promises. With --check it is a check for monitoring systems: one line \
+                      for all, one more for each project that needs somebody, and an exit status.",
         after_help = "Examples:\n  backupctl status\n  backupctl status shop --last 20\n  backupctl \
-                      status --json"
+                      status --json\n  backupctl status --check\n  backupctl status shop --max-age \
+                      26h\n\nExit status with --check: 0 all is well, 1 a project is overdue, \
+                      failing, killed, stuck, broken or has never run, 4 the audit database cannot be \
+                      reached. A paused project is named and is no failure, unless --max-age finds its \
+                      last success too old."
     )]
-    Status {
-        /// Show this project's history instead
-        project: Option<String>,
-        /// At most so many runs of the history
-        #[arg(long, value_name = "N", default_value_t = 10)]
-        last: u32,
-    },
+    Status(StatusArgs),
+    /// Look once at whether backups come as promised, and tell people where they do not
+    #[command(
+        long_about = "Looks once at whether each project's last success is as new as its schedule \
+                      promises, as the daemon does all the time, and tells people over the project's \
+                      channels: once when a success is late, again every day, and once when it is \
+                      well again. For machines without the daemon (a second timer), for another \
+                      machine, or for a monitoring agent. Nothing is run.",
+        after_help = "Examples:\n  backupctl watch\n  backupctl watch --no-notify --json\n  backupctl \
+                      watch --from-repository\n\nExit status: 0 all is well (paused, \
+                      disabled and unscheduled projects are named), 1 a project is late, stuck or \
+                      broken, 4 the audit database or a repository cannot be asked and nothing worse \
+                      is known."
+    )]
+    Watch(WatchArgs),
     /// Show run records, or one run with its stages
     #[command(
         after_help = "Examples:\n  backupctl logs shop\n  backupctl logs shop --failed --last 3\n  \
@@ -292,6 +309,42 @@ pub(crate) enum TriggerArg {
     CatchUp,
     /// A person, again.
     Retry,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Show this project's history instead; with --check, look at this project only
+    pub project: Option<String>,
+    /// At most so many runs of the history
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with_all = ["check", "max_age"])]
+    pub last: u32,
+    /// Tell in one line whether all is well, and what is not, and end with 1 where something is not
+    #[arg(long)]
+    pub check: bool,
+    /// With --check, which it implies: a last success older than this, such as 26h or 8d, is a
+    /// failure, whatever the schedule says
+    #[arg(long, value_name = "SPAN", value_parser = read_span)]
+    pub max_age: Option<Duration>,
+}
+
+/// `watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Judge by the snapshots in the repository alone: needs its password, and neither the audit
+    /// database nor the machine that makes the backups
+    #[arg(long)]
+    pub from_repository: bool,
+    /// Tell nobody
+    #[arg(long)]
+    pub no_notify: bool,
+}
+
+/// A time span as the configuration writes it.
+fn read_span(text: &str) -> Result<Duration, String> {
+    backupctl_adapters::config::read_span(text)
+        .filter(|span| !span.is_zero())
+        .ok_or_else(|| "no time span such as `90m`, `26h` or `8d`".to_owned())
 }
 
 /// `restore`.

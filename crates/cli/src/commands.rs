@@ -17,3 +17,4 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod snapshots;
 pub(crate) mod status;
+pub(crate) mod watch;

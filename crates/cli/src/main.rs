@@ -56,9 +56,8 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
     match cli.command {
         Command::Init { project } => commands::init::run(&global, out, project.as_deref()).await,
         Command::Run(args) => Box::pin(commands::run::run(&global, out, args)).await,
-        Command::Status { project, last } => {
-            commands::status::run(&global, out, project.as_deref(), last).await
-        }
+        Command::Status(args) => Box::pin(commands::status::run(&global, out, args)).await,
+        Command::Watch(args) => Box::pin(commands::watch::run(&global, out, args)).await,
         Command::Logs { project, last, failed, run } => {
             let query = commands::logs::Query { project, last, failed, run };
             commands::logs::run(&global, out, query).await

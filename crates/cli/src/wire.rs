@@ -59,6 +59,11 @@ impl App {
         Self::with(args, out, config(args).to_read(), true).await
     }
 
+    /// The same for a look at repositories from another machine: schedules are needed, too.
+    pub(crate) async fn start_to_watch(args: &Global, out: Out) -> Result<Self, CommandError> {
+        Self::with(args, out, config(args).to_watch(), true).await
+    }
+
     async fn with(
         args: &Global,
         out: Out,

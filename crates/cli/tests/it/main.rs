@@ -29,3 +29,4 @@ mod runs;
 mod signals;
 mod snapshots;
 mod support;
+mod watch;
