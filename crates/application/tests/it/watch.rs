@@ -49,8 +49,8 @@ fn succeeded(bench: &TestBench, project: &str, time: &str) {
     bench.audit.seed(run(project).started_at(time).success(MINUTE).build());
 }
 
-fn just_after(time: &str) -> Option<Timestamp> {
-    Some(at(time).checked_add(Duration::from_millis(1)).unwrap())
+fn just_after(time: &str) -> Timestamp {
+    at(time).checked_add(Duration::from_millis(1)).unwrap()
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_project_that_is_well_alerts_nobody_and_tells_when_to_look_again() {
     let report = look(&bench, &shop, "2026-03-18T12:00:00Z").await;
     assert_eq!((report.projects[0].state, told(&report)), ("fresh", None));
     assert!(report.is_well() && bench.webhook.notices().is_empty());
-    assert_eq!(report.next, just_after("2026-03-19T04:00:00Z"));
+    assert_eq!(report.next, Some(just_after("2026-03-19T04:00:00Z")));
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_project_that_never_ran_is_alerted_once_its_first_success_was_due() {
     let (bench, shop) = (TestBench::new(), shop());
     let new = look(&bench, &shop, "2026-03-18T12:00:00Z").await;
     assert_eq!((new.projects[0].state, told(&new)), ("never_ran", None));
-    assert_eq!(new.next, just_after("2026-03-19T04:00:00Z"));
+    assert_eq!(new.next, Some(just_after("2026-03-19T04:00:00Z")));
     let memory = bench.schedules.of(&shop.name);
     assert_eq!(memory.known_since, Some(at("2026-03-18T12:00:00Z")), "the watch introduces it");
     assert_eq!((memory.handled_until, memory.promised), (None, None), "no slot is accounted for");
@@ -178,7 +178,7 @@ async fn what_lay_in_a_pause_that_ended_by_itself_is_not_alerted() {
     let memory = ScheduleMemory { pause: Some(pause), ..ScheduleMemory::default() };
     bench.schedules.seed(&shop.name, memory);
     let report = look(&bench, &shop, "2026-03-18T01:00:00Z").await;
-    assert_eq!((told(&report), report.next), (None, just_after("2026-03-18T04:00:00Z")));
+    assert_eq!((told(&report), report.next), (None, Some(just_after("2026-03-18T04:00:00Z"))));
     let late = look(&bench, &shop, "2026-03-18T04:00:01Z").await;
     assert_eq!(told(&late), Some(Told::First));
 }
@@ -195,7 +195,7 @@ async fn a_run_that_goes_on_may_be_the_missing_one_until_it_is_stuck() {
     let goes_on = look(&bench, &shop, "2026-03-18T05:00:00Z").await;
     assert_eq!((goes_on.projects[0].state, told(&goes_on)), ("running", None));
     assert!(goes_on.projects[0].is_late && heard(&bench).is_empty());
-    assert_eq!(goes_on.next, just_after("2026-03-19T02:00:00Z"), "a day is too long");
+    assert_eq!(goes_on.next, Some(just_after("2026-03-19T02:00:00Z")), "a day is too long");
 
     let stuck = look(&bench, &shop, "2026-03-19T02:00:01Z").await;
     assert_eq!(told(&stuck), Some(Told::First));
