@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backupctl_application::ports::{GlobalSettings, LogSettings};
+use backupctl_application::ports::{ConfigIssue, GlobalSettings, LogSettings};
 use backupctl_domain::schedule::{CatchUp, Schedule};
 use backupctl_domain::{RetryPolicy, Secret};
 use jiff::tz::TimeZone;
 
-use crate::reader::Reader;
+use crate::project::channels;
+use crate::reader::{Purpose, Reader};
 use crate::ssh::SshSettings;
 
 /// What of the global part projects need.
@@ -27,6 +28,8 @@ pub(crate) struct Global {
     pub shared: Shared,
     /// The audit database's password, where it is not in the URL.
     pub audit_password: Option<Secret>,
+    /// What is wrong with the global channels. Those projects fail by it that have no others.
+    pub channel_issues: Vec<ConfigIssue>,
 }
 
 /// Reads the global part. What is wrong is replaced by a default, so that all of it is looked at.
@@ -50,6 +53,10 @@ pub(crate) fn read(r: &mut Reader<'_, '_>) -> Global {
         r.wrong("daily_summary_cron", leaf, why);
     }
     let defaults = RetryPolicy::default();
+    let before = r.issues.len();
+    let untold = r.ctx.purpose == Purpose::Read;
+    let notifications = if untold { Vec::new() } else { channels::read(r) };
+    let channel_issues = r.issues.split_off(before);
     let settings = GlobalSettings {
         base_dir,
         timezone: timezone.clone(),
@@ -66,7 +73,7 @@ pub(crate) fn read(r: &mut Reader<'_, '_>) -> Global {
         http_listen: r.text("http.listen").unwrap_or_default(),
         http_token: r.secret("http.token"),
         concurrency: r.small("concurrency").unwrap_or(1),
-        notifications: Vec::new(),
+        notifications,
         log: LogSettings {
             level: r.text("log.level").unwrap_or_default(),
             dir: r.path("log.dir"),
@@ -80,7 +87,7 @@ pub(crate) fn read(r: &mut Reader<'_, '_>) -> Global {
         kuma_is_wrong: kuma_base_url.is_none() && r.given("uptime_kuma_base_url"),
         kuma_base_url,
     };
-    Global { settings, shared, audit_password: r.secret("audit.password") }
+    Global { settings, shared, audit_password: r.secret("audit.password"), channel_issues }
 }
 
 fn default_base_dir(r: &mut Reader<'_, '_>) -> Option<PathBuf> {

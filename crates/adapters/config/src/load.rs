@@ -1,7 +1,7 @@
 //! From the file's text to all that it says, and all that is wrong with it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +66,7 @@ pub(crate) fn load(
 
 /// The `.env` file: the one beside the configuration. For a `config/projects.yml` that has none
 /// there, the one of the folder around: that is where the tool that this one replaces keeps it.
-fn dotenv_of(file: &Path) -> PathBuf {
+pub(crate) fn dotenv_of(file: &Path) -> PathBuf {
     let beside = file.with_file_name(".env");
     let around = file.parent().and_then(Path::parent).map(|folder| folder.join(".env"));
     match around {
@@ -163,12 +163,39 @@ fn read<'a>(
         projects.push(ProjectEntry { name: outcome.name, project: outcome.project });
     }
     refuse_double_names(file, &mut projects, &places);
+    warnings.extend(told_by_no_project(global.channel_issues, &projects));
+    tell_once(&mut warnings);
     let settings: Result<GlobalSettings, _> =
         if issues.is_empty() { Ok(global.settings) } else { Err(issues) };
     Loaded {
         config: LoadedConfig { file: file.to_owned(), global: settings, projects, warnings },
         audit_password: global.audit_password,
     }
+}
+
+/// What is wrong with the global channels where every project has its own: none of them fails by it,
+/// and what is sent to everybody goes over theirs.
+fn told_by_no_project(issues: Vec<ConfigIssue>, projects: &[ProjectEntry]) -> Vec<ConfigIssue> {
+    let told = |issue: &ConfigIssue| {
+        projects.iter().any(|p| p.project.as_ref().is_err_and(|of| of.contains(issue)))
+    };
+    let mut untold: Vec<ConfigIssue> = issues.into_iter().filter(|issue| !told(issue)).collect();
+    for issue in &mut untold {
+        issue.message = format!(
+            "{}; no project uses this channel, and the daily summary does without it",
+            issue.message
+        );
+    }
+    untold
+}
+
+/// Leaves each warning that is no single project's once.
+fn tell_once(warnings: &mut Vec<ConfigIssue>) {
+    let mut seen = HashSet::new();
+    warnings.retain(|w| {
+        let place = (w.file.clone(), w.line, w.column, w.key.clone(), w.message.clone());
+        w.project.is_some() || seen.insert(place)
+    });
 }
 
 /// Defaults, the file's global keys, environment: each over the one before.

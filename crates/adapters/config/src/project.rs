@@ -1,6 +1,6 @@
 //! A project's keys, made into the domain's [`Project`].
 
-mod channels;
+pub(crate) mod channels;
 mod database;
 mod destination;
 mod encryption;

@@ -15,8 +15,10 @@ use crate::layers::{
 use crate::reader::Reader;
 use crate::yaml::{Node, Yaml};
 
-/// The channels of a project: its own, else the environment's, else the file's.
-pub(super) fn read(r: &mut Reader<'_, '_>) -> Vec<Channel> {
+/// The channels of a project: its own, else the environment's, else the file's. Of the file as a whole:
+/// the last two. What is wrong with those is no project's, so that it is told once for all.
+pub(crate) fn read(r: &mut Reader<'_, '_>) -> Vec<Channel> {
+    let (issues, warnings) = (r.issues.len(), r.warnings.len());
     let own = r.leaf("notification").is_some_and(|leaf| leaf.origin == Origin::Own);
     let mut elements = elements(r, "notification");
     let types = r.ctx.variables.get("NOTIFICATION_TYPE");
@@ -34,6 +36,10 @@ pub(super) fn read(r: &mut Reader<'_, '_>) -> Vec<Channel> {
         let (issues, warnings) = inner.into_findings();
         r.issues.extend(issues);
         r.warnings.extend(warnings);
+    }
+    if !own {
+        let found = r.issues.iter_mut().skip(issues).chain(r.warnings.iter_mut().skip(warnings));
+        found.for_each(|issue| issue.project = None);
     }
     channels
 }
