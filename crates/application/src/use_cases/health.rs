@@ -2,13 +2,14 @@
 //! are like.
 //!
 //! Nothing is written but a probe in `base_dir` and one in the audit that is taken back, and nothing
-//! that is missing is made. [`machine`] looks at what all projects share, [`project`] at what each
-//! has; this file brings them together: bounded in number and in time, so that a dead server keeps
-//! nobody from hearing of the rest.
+//! that is missing is made. [`machine`] looks at what all projects share, [`schedules`] at what starts
+//! their runs, [`project`] at what each has; this file brings them together: bounded in number and in
+//! time, so that a dead server keeps nobody from hearing of the rest.
 
 mod machine;
 mod no_audit;
 mod project;
+mod schedules;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,9 +6,12 @@ use std::time::Duration;
 use backupctl_application::ports::{
     ConfigLoader, FallbackEntry, LockHolder, ProjectEntry, ServiceUnit,
 };
-use backupctl_application::use_cases::{CheckOutcome, Health, HealthReport};
+use backupctl_application::use_cases::{
+    CheckOutcome, Health, HealthReport, RecoverStartup, Summary,
+};
 use backupctl_domain::project::Database;
-use backupctl_domain::{ErrorCode, Project, Secret, Stage};
+use backupctl_domain::schedule::memory::{Pause, ScheduleMemory};
+use backupctl_domain::{ErrorCode, Project, Secret, Stage, Trigger};
 use backupctl_testkit::builders::{ProjectBuilder, at, name, run as record};
 use backupctl_testkit::fakes::{FakeUnits, Inject};
 use backupctl_testkit::{TestBench, project};
@@ -44,6 +47,7 @@ async fn backed_up(projects: &[Project]) -> (TestBench, Arc<FakeUnits>) {
         run(&bench, project).await;
     }
     bench.clock.advance(MINUTE);
+    bench.processes.set_daemon(4711);
     let units = Arc::new(FakeUnits::new(&bench.journal));
     (bench, units)
 }
@@ -79,6 +83,8 @@ async fn a_good_set_up_is_healthy_and_nothing_of_it_is_touched() {
             "base_dir",
             "fallback",
             "systemd",
+            "daemon",
+            "summary",
             "tool",
             "repository",
             "database",
@@ -86,6 +92,7 @@ async fn a_good_set_up_is_healthy_and_nothing_of_it_is_touched() {
             "assets",
             "notifier",
             "heartbeat",
+            "schedule",
             "freshness"
         ]
     );
@@ -93,6 +100,8 @@ async fn a_good_set_up_is_healthy_and_nothing_of_it_is_touched() {
     let looks = [
         "check ",
         "schedules project ",
+        "schedules machine",
+        "look for the daemon",
         "disk of ",
         "lock state ",
         "audit latest",
@@ -292,4 +301,146 @@ async fn a_disabled_project_is_named_and_left_alone() {
     let report = look(&bench, &units).await;
     assert_eq!(bad(&report), []);
     assert!(message(&report, "config").contains("disabled"));
+}
+
+/// What the check of that name found: how it ended, with which code, and its message.
+fn found(report: &HealthReport, name: &str) -> (CheckOutcome, Option<ErrorCode>, String) {
+    let found = report.checks.iter().find(|c| c.check.name == name);
+    let check = &found.unwrap_or_else(|| panic!("no {name} in {report:#?}")).check;
+    (check.outcome, check.code, check.message.clone())
+}
+
+#[tokio::test]
+async fn a_schedule_that_nothing_starts_is_told_and_whatever_starts_it_is_seen() {
+    let bench = TestBench::new();
+    bench.clock.set(at("2026-03-18T12:00:00Z"));
+    bench.config.set_projects([shop().build(), project("free").everything().build()]);
+    let units = Arc::new(FakeUnits::new(&bench.journal));
+    let judged = async || {
+        let (outcome, _, message) = found(&look(&bench, &units).await, "daemon");
+        (outcome, message)
+    };
+    let ran = |time: &str, trigger: Trigger| {
+        let run = record("shop").started_at(time).trigger(trigger);
+        bench.audit.seed(run.success(MINUTE).build());
+    };
+    let (outcome, message) = judged().await;
+    assert_eq!(outcome, CheckOutcome::Warn);
+    assert!(message.contains("nothing starts the scheduled runs of shop:"), "{message}");
+    ran("2026-03-15T03:00:00Z", Trigger::Scheduled);
+    ran("2026-03-18T03:00:00Z", Trigger::Manual);
+    assert_eq!(judged().await.0, CheckOutcome::Warn, "more than two intervals ago");
+    ran("2026-03-17T03:00:00Z", Trigger::Scheduled);
+    let (outcome, message) = judged().await;
+    assert_eq!(outcome, CheckOutcome::Pass, "cron starts it: {message}");
+
+    bench.clock.set(at("2026-03-25T12:00:00Z"));
+    assert_eq!(judged().await.0, CheckOutcome::Warn);
+    let unit =
+        |name: &str, enabled| ServiceUnit { name: name.to_owned(), missing_program: None, enabled };
+    units.install(unit("backupctl.service", Some(true)));
+    let (outcome, message) = judged().await;
+    assert_eq!(outcome, CheckOutcome::Warn);
+    assert!(message.contains("backupctl.service is enabled, but no daemon runs"), "{message}");
+    units.install(unit("backupctl-watch.timer", Some(true)));
+    units.install(unit("backupctl-free.timer", Some(true)));
+    units.install(unit("backupctl-shop.timer", Some(false)));
+    assert_eq!(judged().await.0, CheckOutcome::Warn, "none of them starts it");
+    units.install(unit("backupctl-shop.timer", Some(true)));
+    assert_eq!(judged().await.0, CheckOutcome::Pass);
+    bench.processes.set_daemon(99);
+    let (outcome, message) = judged().await;
+    assert_eq!((outcome, message.as_str()), (CheckOutcome::Pass, "running (pid 99)"));
+}
+
+#[tokio::test]
+async fn missed_slots_do_not_count_as_started_and_paused_projects_need_no_start() {
+    let bench = TestBench::new();
+    bench.clock.set(at("2026-03-18T12:00:00Z"));
+    bench.config.set_projects([shop().build()]);
+    let run = record("shop").started_at("2026-03-18T03:00:00Z").trigger(Trigger::Scheduled);
+    bench.audit.seed(run.failed(Stage::Lock, ErrorCode::RunMissed, "off", MINUTE).build());
+    let units = Arc::new(FakeUnits::new(&bench.journal));
+    assert_eq!(found(&look(&bench, &units).await, "daemon").0, CheckOutcome::Warn);
+    let pause = Some(Pause { since: at("2026-03-10T12:00:00Z"), until: None });
+    bench.schedules.seed(&name("shop"), ScheduleMemory { pause, ..ScheduleMemory::default() });
+    assert_eq!(found(&look(&bench, &units).await, "daemon").0, CheckOutcome::Pass);
+}
+
+#[tokio::test]
+async fn a_paused_schedule_is_never_green() {
+    let (bench, units) = backed_up(&[shop().build()]).await;
+    let pause = |until: Option<&str>| ScheduleMemory {
+        pause: Some(Pause { since: at("2026-03-08T00:00:00Z"), until: until.map(at) }),
+        ..ScheduleMemory::default()
+    };
+    bench.schedules.seed(&name("shop"), pause(None));
+    let report = look(&bench, &units).await;
+    assert_eq!(bad(&report), [(Some("shop"), "schedule", CheckOutcome::Warn, None)]);
+    assert_eq!(
+        message(&report, "schedule"),
+        "paused since 2026-03-08 00:00:00 (UTC) (10 days), until somebody resumes it; last success \
+         1m ago"
+    );
+    bench.schedules.seed(&name("shop"), pause(Some("2026-03-20T00:00:00Z")));
+    let report = look(&bench, &units).await;
+    assert!(message(&report, "schedule").contains("until 2026-03-20 00:00:00 (UTC)"));
+
+    // Also where nobody knows of runs.
+    bench.audit.down(&failure(ErrorCode::AuditUnavailable));
+    assert_eq!(found(&look(&bench, &units).await, "schedule").0, CheckOutcome::Warn);
+
+    bench.audit.heal();
+    bench.schedules.seed(&name("shop"), pause(Some("2026-03-10T00:00:00Z")));
+    let report = look(&bench, &units).await;
+    assert_eq!(bad(&report), [], "that pause is over");
+    assert_eq!(message(&report, "schedule"), "every day at 03:00, next 2026-03-18 03:00:00 (UTC)");
+}
+
+#[tokio::test]
+async fn a_summary_that_did_not_reach_people_is_a_failure_until_it_does() {
+    let (bench, units) = backed_up(&[shop().build()]).await;
+    let summary = async || found(&look(&bench, &units).await, "summary");
+    let (pass, fail) = (CheckOutcome::Pass, CheckOutcome::Fail);
+    let config: Arc<dyn ConfigLoader> = bench.config.clone();
+    let send = async || {
+        let loaded = bench.config.load().await.unwrap();
+        Summary::new(bench.world(), config.clone()).send(&loaded).await
+    };
+    assert_eq!(summary().await.0, pass, "no daemon has run: none is due");
+
+    bench.clock.set(at("2026-03-18T08:00:00Z"));
+    bench.webhook.fail_always("notify", failure(ErrorCode::NotifyFailed));
+    send().await;
+    let (outcome, code, message) = summary().await;
+    assert_eq!((outcome, code), (fail, Some(ErrorCode::NotifyFailed)));
+    assert!(message.contains("webhook: injected"), "{message}");
+
+    bench.webhook.heal();
+    let recover = RecoverStartup::new(bench.world(), config.clone(), None);
+    assert_eq!(recover.execute(&[], &bench.cancel).await.delivered, 1);
+    assert_eq!(summary().await.0, pass, "it came late");
+
+    // The next one is due a day later, and its daemon is gone.
+    bench.clock.set(at("2026-03-19T08:10:00Z"));
+    assert_eq!(summary().await.0, pass, "it may just be on its way");
+    bench.clock.set(at("2026-03-19T09:00:00Z"));
+    let (outcome, _, message) = summary().await;
+    assert_eq!(outcome, fail);
+    assert!(message.contains("due 2026-03-19 08:00:00 (UTC) was not sent"), "{message}");
+    bench.config.change_global(|global| global.daily_summary_cron = String::new());
+    assert_eq!(summary().await.0, pass, "turned off");
+}
+
+#[tokio::test]
+async fn a_summary_that_nobody_is_configured_to_get_is_a_warning() {
+    let quiet = project("shop").cron("0 3 * * *").build();
+    let (bench, units) = backed_up(std::slice::from_ref(&quiet)).await;
+    let config: Arc<dyn ConfigLoader> = bench.config.clone();
+    bench.clock.set(at("2026-03-18T08:00:00Z"));
+    let loaded = bench.config.load().await.unwrap();
+    Summary::new(bench.world(), config).send(&loaded).await;
+    let (outcome, _, message) = found(&look(&bench, &units).await, "summary");
+    assert_eq!(outcome, CheckOutcome::Warn);
+    assert!(message.contains("reaches nobody"), "{message}");
 }

@@ -35,7 +35,8 @@ fn a_good_set_up_is_healthy_and_stays_as_it_is() {
     let recipient = age::x25519::Identity::generate().to_public().to_string();
     w.project()["encryption"] = json!({"enabled": true, "type": "age", "recipient": recipient});
     w.project()["cron"] = json!("0 3 * * *");
-    w.backup();
+    // As a timer does: something is seen to start the runs.
+    w.run(&["run", "shop", "--scheduled"]).expect(0);
     w.receiver.clear();
     let before = (tree(w.work.path()), tree(repository.path()));
 
@@ -48,12 +49,15 @@ fn a_good_set_up_is_healthy_and_stays_as_it_is() {
         (None, "disk", "free"),
         (None, "base_dir", "can be written"),
         (None, "fallback", "nothing waits"),
+        (None, "daemon", "timers or cron start the runs"),
+        (None, "summary", "no daemon has run here"),
         (Some("shop"), "ssh", "OpenSSH"),
         (Some("shop"), "repository", "restic"),
         (Some("shop"), "database", "reachable"),
         (Some("shop"), "encryption", "age"),
         (Some("shop"), "notifier", "webhook"),
         (Some("shop"), "heartbeat", "answers"),
+        (Some("shop"), "schedule", "every day at 03:00, next "),
         (Some("shop"), "freshness", "last success"),
     ] {
         let message = words(found(&document, project, name), "message");

@@ -10,6 +10,7 @@ use backupctl_domain::{BackupRun, ByteSize, ErrorCode, Failure, RunStatus, human
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::schedules::judge_schedule;
 use super::{FRESHNESS, Health};
 use crate::ports::{FileSystem, ProjectEntry, ServiceUnit};
 use crate::use_cases::checks::{Check, CheckOutcome};
@@ -126,8 +127,9 @@ impl Health {
         }
     }
 
-    /// One check for each project that can be judged. Where the audit does not answer, which has a
-    /// check of its own, that is all there is to say.
+    /// What starts the runs, the daily summary, and for each project how its schedule stands and
+    /// whether successes come as promised. Where the audit does not answer, which has a check of its
+    /// own, the latter is not known.
     pub(super) async fn freshness(
         &self,
         entries: Vec<ProjectEntry>,
@@ -135,15 +137,41 @@ impl Health {
     ) -> Vec<(String, Check)> {
         let now = self.world.clock.now();
         let tz = &self.world.settings.timezone;
-        let Ok(all) = Status::new(&self.world).execute(entries).await else {
+        let Ok(all) = Status::new(&self.world).execute(entries.clone()).await else {
+            shared.push(self.daemon(None).await);
+            shared.push(self.summary().await);
             shared.push(Check::warn(
                 FRESHNESS,
                 "not known: the audit database does not answer",
                 "repair the audit database, then run `backupctl health` again",
             ));
-            return Vec::new();
+            return self.schedules(&entries, now).await;
         };
-        all.iter().filter_map(|p| Some((p.name.clone(), judge(p, now, tz)?))).collect()
+        shared.push(self.daemon(Some(&all)).await);
+        shared.push(self.summary().await);
+        let of_project = |p: &ProjectStatus| {
+            let project = p.project.as_ref();
+            let success = p.last_success_at;
+            let schedule = project.and_then(|of| judge_schedule(of, p.pause, success, now, tz));
+            let checks = schedule.into_iter().chain(judge(p, now, tz));
+            checks.map(|check| (p.name.clone(), check)).collect::<Vec<_>>()
+        };
+        all.iter().flat_map(of_project).collect()
+    }
+}
+
+impl Health {
+    /// How schedules stand, by what this machine remembers alone.
+    async fn schedules(&self, entries: &[ProjectEntry], now: Timestamp) -> Vec<(String, Check)> {
+        let tz = &self.world.settings.timezone;
+        let mut checks = Vec::new();
+        for (entry, project) in entries.iter().filter_map(|e| Some((e, e.project.as_ref().ok()?))) {
+            let memory = self.world.schedules.project(&project.name).await.unwrap_or_default();
+            let pause = memory.pause_at(now);
+            let check = judge_schedule(project, pause, memory.last_success, now, tz);
+            checks.extend(check.map(|check| (entry.name.clone(), check)));
+        }
+        checks
     }
 }
 
@@ -186,7 +214,8 @@ fn judge(p: &ProjectStatus, now: Timestamp, tz: &TimeZone) -> Option<Check> {
         return Some(Check::pass(name, format!("a run goes on, {success}")));
     }
     Some(match freshness {
-        Freshness::Disabled => return None,
+        // Nothing is promised, and the check of the schedule says so of a pause.
+        Freshness::Disabled | Freshness::Paused => return None,
         Freshness::Overdue { since, .. } => Check {
             name,
             outcome: CheckOutcome::Fail,
@@ -225,7 +254,6 @@ fn judge(p: &ProjectStatus, now: Timestamp, tz: &TimeZone) -> Option<Check> {
             let due = notice::local_time(due, tz);
             Check::pass(name, format!("{success}, the next is due by {due}"))
         }
-        Freshness::Paused => Check::pass(name, format!("paused, {success}")),
         Freshness::Unscheduled { last_success: Some(at) } if is_old(at, now) => Check::warn(
             name,
             format!("no schedule, {success}"),
