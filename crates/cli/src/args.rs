@@ -214,6 +214,21 @@ pub(crate) enum Command {
         /// Only this project, and what all projects share
         project: Option<String>,
     },
+    /// Show schedules and when they come true; pause and resume them
+    #[command(
+        long_about = "Shows schedules in words, with the next and the last run of each, and pauses and \
+                      resumes them. A pause holds for the daemon, for timers and for cron (`run \
+                      --scheduled`), and is shown by `status` and `health` as long as it lasts. It \
+                      needs no daemon.",
+        after_help = "Examples:\n  backupctl schedule list\n  backupctl schedule next shop --count \
+                      10\n  backupctl schedule pause shop --until 3d\n  backupctl schedule resume \
+                      shop"
+    )]
+    Schedule {
+        /// What to do.
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
     /// Act on a recorded run: make a failed one again, delete its record, end one that hangs
     #[command(after_help = "Examples:\n  backupctl logs shop --failed\n  backupctl runs retry \
                       a1b2c3d4\n  backupctl runs abort a1b2c3d4\n  backupctl runs delete a1b2c3d4")]
@@ -458,6 +473,56 @@ pub(crate) enum RunsCommand {
         /// How long it may take to end by itself before it is killed
         #[arg(long, value_name = "SECONDS", default_value_t = 120)]
         patience: u64,
+    },
+}
+
+/// `schedule`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleCommand {
+    /// List each project's schedule: in words, its next run, its last one, active or paused
+    #[command(
+        after_help = "Examples:\n  backupctl schedule list\n  backupctl schedule list --json \
+                            | jq '.schedules[] | select(.state != \"active\")'"
+    )]
+    List,
+    /// Show when a project runs next, and what a change of the clocks does to it
+    #[command(after_help = "Examples:\n  backupctl schedule next shop\n  backupctl schedule next \
+                            shop --count 20 --json")]
+    Next {
+        /// The project
+        project: String,
+        /// How many times
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 5,
+            value_parser = clap::value_parser!(u16).range(1..=1000)
+        )]
+        count: u16,
+    },
+    /// Start no scheduled runs of a project until it is resumed, or until a time
+    #[command(
+        long_about = "Starts no scheduled runs of a project, by whatever keeps its schedule, until it \
+                      is resumed or the pause ends. Pausing a paused project changes the end. What \
+                      lies in the pause is not missed and is not made up for; `run` by hand still \
+                      works.",
+        after_help = "Examples:\n  backupctl schedule pause shop\n  backupctl schedule pause shop \
+                      --until 12h\n  backupctl schedule pause shop --until '2026-04-01 06:00'"
+    )]
+    Pause {
+        /// The project
+        project: String,
+        /// When it ends by itself: a span (90m, 12h, 3d, 2w), a date or a date and a time of day in
+        /// the schedule's time zone (2026-04-01, '2026-04-01 06:00'), or a moment
+        /// (2026-04-01T06:00:00Z)
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+    },
+    /// Let a paused project run again, from its next time on
+    #[command(after_help = "Example:\n  backupctl schedule resume shop")]
+    Resume {
+        /// The project
+        project: String,
     },
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod restore;
 pub(crate) mod restore_into;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schedule;
 pub(crate) mod snapshots;
 pub(crate) mod status;
 pub(crate) mod watch;

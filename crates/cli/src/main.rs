@@ -67,6 +67,9 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
         }
         Command::Restore(args) => Box::pin(commands::restore::run(&global, out, args)).await,
         Command::Runs { command } => Box::pin(commands::runs::run(&global, out, command)).await,
+        Command::Schedule { command } => {
+            Box::pin(commands::schedule::run(&global, out, command)).await
+        }
         Command::Prune { project, all: _ } => {
             Box::pin(commands::prune::run(&global, out, project.as_deref())).await
         }

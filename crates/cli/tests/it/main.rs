@@ -26,6 +26,7 @@ mod restore;
 mod restore_into;
 mod restore_parts;
 mod runs;
+mod schedule;
 mod signals;
 mod snapshots;
 mod support;
