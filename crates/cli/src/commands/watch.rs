@@ -126,6 +126,7 @@ fn summary(report: &WatchReport) -> String {
             "{WARN}not known for sure{WARN:#}: judged by what this machine remembers, {fresh} of \
              {of} projects are fresh"
         ),
-        () => format!("{GOOD}well{GOOD:#}: {fresh} of {of} projects are fresh, none is late"),
+        () if fresh == of => format!("{GOOD}well{GOOD:#}: {fresh} of {of} projects are fresh"),
+        () => format!("{WARN}nothing is late{WARN:#}: {fresh} of {of} projects are fresh"),
     }
 }
