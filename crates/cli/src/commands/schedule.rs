@@ -82,7 +82,7 @@ fn row(s: &Scheduled, now: Timestamp, tz: &TimeZone) -> Vec<(String, Option<Styl
     let remark = match (s.state(), s.pause) {
         (ScheduleState::Invalid, _) => "see `backupctl config validate`".to_owned(),
         (ScheduleState::Unscheduled, _) => "no `cron`: nothing starts it".to_owned(),
-        (_, Some(pause)) => pause_text(pause, now, zone),
+        (_, Some(pause)) => format!("paused {}", pause_text(pause, now, zone)),
         _ => String::new(),
     };
     vec![
@@ -93,8 +93,14 @@ fn row(s: &Scheduled, now: Timestamp, tz: &TimeZone) -> Vec<(String, Option<Styl
         (of.map_or_else(none, |schedule| zone_name(&schedule.timezone, now)), None),
         (next.unwrap_or_else(none), None),
         s.last_run.as_ref().map_or_else(|| (none(), None), |run| last_run(run, zone)),
-        (remark, Some(DIM)),
+        styled(remark, DIM),
     ]
+}
+
+/// A cell in a style, of which an empty one leaves no trace at the end of its line.
+fn styled(text: String, style: Style) -> (String, Option<Style>) {
+    let style = (!text.is_empty()).then_some(style);
+    (text, style)
 }
 
 fn last_run(run: &BackupRun, zone: &TimeZone) -> (String, Option<Style>) {
@@ -118,7 +124,7 @@ fn pause_text(pause: Pause, now: Timestamp, zone: &TimeZone) -> String {
         .until
         .map_or_else(|| "until resumed".to_owned(), |at| format!("until {}", minute(at, zone)));
     let (since, age) = (minute(pause.since, zone), human::age(between(pause.since, now)));
-    format!("paused since {since} ({age}), {until}")
+    format!("since {since} ({age}), {until}")
 }
 
 async fn next(app: &App, name: &str, count: u16) -> CommandResult {
@@ -169,7 +175,7 @@ async fn next(app: &App, name: &str, count: u16) -> CommandResult {
             (local.strftime("%Y-%m-%d %H:%M %Z").to_string(), None),
             (local.strftime("%A").to_string(), None),
             (human::interval(between(now, slot.at)), None),
-            (slot.remark.clone().unwrap_or_default(), Some(WARN)),
+            styled(slot.remark.clone().unwrap_or_default(), WARN),
         ]);
     }
     for line in table.lines() {
@@ -182,7 +188,7 @@ async fn next(app: &App, name: &str, count: u16) -> CommandResult {
         out.warn(format!("{name} is disabled (`enabled: false`): none of these runs is made"));
     } else if let Some(pause) = pause {
         let none = if pause.until.is_none() { ": none of these runs is made" } else { "" };
-        out.warn(format!("{name} is {}{none}", pause_text(pause, now, zone)));
+        out.warn(format!("{name} is paused {}{none}", pause_text(pause, now, zone)));
     }
     Ok(status::SUCCESS)
 }
@@ -206,7 +212,7 @@ async fn pause(app: &App, name: &str, until: Option<&str>) -> CommandResult {
     }
     if let Some(pause) = memory.pause {
         app.out.line(format!(
-            "{WARN}paused{WARN:#} {name}: {} (time zone {})",
+            "{WARN}paused{WARN:#} {name} {} (time zone {})",
             pause_text(pause, now, zone),
             zone_name(zone, now)
         ));

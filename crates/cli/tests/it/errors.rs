@@ -67,6 +67,7 @@ const RAISED_BY: &[(&str, &str)] = &[
     ("NOTIFY_FAILED", "cli/tests/it/errors.rs"),
     ("HEARTBEAT_FAILED", "cli/tests/it/errors.rs"),
     ("INTERRUPTED", "cli/tests/it/signals.rs"),
+    ("RUN_MISSED", "cli/tests/it/schedule.rs"),
     ("DAEMON_NOT_RUNNING", "cli/tests/it/runs.rs"),
 ];
 

@@ -120,6 +120,30 @@ fn a_pause_that_cannot_be_is_refused_with_what_can_be_said() {
 }
 
 #[test]
+fn what_was_missed_before_a_pause_has_its_record() {
+    let w = nightly();
+    let memory = json!({
+        "known_since": "2020-01-10T00:00:00Z",
+        "promised": {"cron": "30 2 * * *", "timezone": "Europe/Berlin"},
+        "handled_until": "2020-01-10T01:30:00Z",
+    });
+    w.work.file("state/.schedule/shop.json", memory.to_string());
+    w.json(&["schedule", "pause", "shop", "--json"]);
+    let records = w.records();
+    assert!(records.len() > 1);
+    for record in &records {
+        assert_eq!(
+            (&record["status"], &record["trigger"]),
+            (&json!("failed"), &json!("scheduled"))
+        );
+        assert_eq!(record["error"]["code"], "RUN_MISSED");
+        assert!(words(&record["error"], "message").contains("when its schedule was paused"));
+    }
+    let listed = w.json(&["schedule", "list", "--json"]);
+    assert_eq!(listed["schedules"][0]["last_run"]["code"], "RUN_MISSED");
+}
+
+#[test]
 fn a_broken_configuration_keeps_nobody_from_pausing() {
     let mut w = nightly();
     w.project()["retention"] = json!({"keep_last": "many"});
