@@ -48,7 +48,7 @@ const fn need(
 }
 
 /// The one table of what is needed from the system.
-const NEEDS: [Need; 23] = [
+const NEEDS: [Need; 25] = [
     need("cc", "gcc", Purpose::Demo, "links the programs; compiles SQLite, zstd and ring"),
     need("/usr/include/stdio.h", "libc6-dev", Purpose::Demo, "C headers for the same"),
     need("/usr/include/gpgme.h", "libgpgme-dev", Purpose::Demo, "GnuPG's library, for gpg keys"),
@@ -74,6 +74,8 @@ const NEEDS: [Need; 23] = [
         Purpose::Test,
         "private MariaDB server of the tests",
     ),
+    need("systemd-analyze", "systemd", Purpose::Test, "judges our units and their times"),
+    need("curl", "curl", Purpose::Test, "posts that a unit has failed"),
     need("redis-cli", "redis-tools", Purpose::Test, "dumps Redis"),
     need("redis-check-rdb", "redis-tools", Purpose::Test, "proves dumps of Redis"),
     need("redis-server", "redis-server", Purpose::Test, "private Redis server of the tests"),

@@ -31,3 +31,4 @@ pub use backupctl_adapter_process as process;
 pub use backupctl_adapter_restic as restic;
 pub use backupctl_application as application;
 pub use backupctl_domain as domain;
+pub use backupctl_adapter_systemd as systemd;

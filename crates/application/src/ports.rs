@@ -48,7 +48,11 @@ pub use lock::{Acquired, BackupLock, LockGuard, LockHolder, LockState};
 pub use notifier::Notifier;
 pub use processes::{Ended, Processes};
 pub use schedules::{Change, ScheduleStore};
-pub use services::{ServiceUnit, ServiceUnits};
+pub use services::{
+    Alert, AlertTarget, FileState, InstalledUnit, Needs, NeedsTool, PathAccess, PlannedProject,
+    ReadKind, Reads, ServiceHost, ServiceManager, ServiceUnit, ServiceUnits, UnitFile, UnitFiles,
+    UnitMode, UnitOptions, UnitPlan, UnitState, UnitUser, Writes,
+};
 pub use storage::{
     PruneReport, RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo, RestoreReport,
     RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,

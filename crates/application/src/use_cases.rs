@@ -27,6 +27,7 @@ pub mod status;
 pub mod summary;
 pub mod watch;
 
+pub mod systemd;
 pub use abort_run::{AbortRun, Aborted};
 pub use cache::{clear_cache, measure_cache};
 pub use checks::{Check, CheckOutcome};

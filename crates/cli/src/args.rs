@@ -257,6 +257,20 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  backupctl explain REPO_LOCKED\n  backupctl explain   (lists \
                       all)"
+    /// Have backups started by systemd, and prove that they are
+    #[command(
+        long_about = "Writes units that start backups by themselves, made from the configuration: \
+                      confined to the folders that it names, with a unit that tells of failures \
+                      even when backupctl itself cannot start. `verify` proves that what is \
+                      installed can run, and has run.",
+        after_help = "Examples:\n  backupctl systemd install\n  backupctl systemd install \
+                      --timers\n  backupctl systemd verify\n  backupctl systemd uninstall"
+    )]
+    Systemd {
+        /// What to do.
+        #[command(subcommand)]
+        command: SystemdCommand,
+    },
     )]
     Explain {
         /// The code, e.g. REPO_LOCKED; all codes without one
@@ -543,6 +557,90 @@ pub(crate) enum ConfigCommand {
     Validate,
     /// Show a project as it is after merging, secrets masked
     #[command(after_help = "Example:\n  backupctl config show shop")]
+/// `systemd`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemdCommand {
+    /// Write the units, and have systemd start them now and at boot
+    #[command(
+        long_about = "Writes to /etc/systemd/system: the daemon (`backupctl.service`), or with \
+                      --timers a service and a timer for each enabled project with a `cron`; a timer \
+                      for `backupctl watch`, so that a second side watches; and a unit that tells of \
+                      each failed unit by a script of the shell, which needs no backupctl. What it \
+                      posts to is written to files below /etc/backupctl/systemd that root alone may \
+                      read, secrets included. Folders that the units write to are made. A file that \
+                      was edited by hand is overwritten only with --force: put changes into a drop-in \
+                      (`systemctl edit UNIT`). Run it again after a change of the configuration that \
+                      concerns folders, schedules, channels or secret files; `verify` says so.",
+        after_help = "Examples:\n  backupctl --config /etc/backupctl/backupctl.yml systemd \
+                      install\n  backupctl systemd install --timers\n  backupctl systemd install \
+                      --print\n  backupctl systemd install --user backup --read-write \
+                      /srv/exports\n  backupctl systemd install --root /mnt/image"
+    )]
+    Install(InstallArgs),
+    /// Prove that what is installed can run, and has run as promised
+    #[command(
+        long_about = "Looks at everything that makes a unit look installed and run nothing: whether \
+                      the files are there and as they would be written now; whether what they start \
+                      is there, of this version, and reads this configuration, without variables of \
+                      your shell; whether each folder can be written under the sandbox, disks are \
+                      mounted, and dumps have room; whether keys and secrets can be read and have the \
+                      right modes; whether programs are in the units' PATH, not in yours; whether \
+                      systemd has the units enabled and active, and how they ended last; and whether \
+                      there is a run record that is as new as the schedule promises.",
+        after_help = "Examples:\n  backupctl systemd verify\n  backupctl systemd verify --json | jq \
+                      '.checks[] | select(.outcome == \"fail\")'\n\nExit status: 0 nothing failed \
+                      (warnings may be there), 1 otherwise."
+    )]
+    Verify(UnitPlace),
+    /// Stop and remove everything that `install` has written
+    #[command(
+        after_help = "Examples:\n  backupctl systemd uninstall\n  backupctl systemd uninstall \
+                            --root /mnt/image"
+    )]
+    Uninstall(UnitPlace),
+}
+
+/// `systemd install`.
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// One timer for each project instead of the daemon
+    #[arg(long)]
+    pub timers: bool,
+    /// Whom backups run as
+    #[arg(long, value_name = "USER", default_value = "root")]
+    pub user: String,
+    /// A folder that hooks write to; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub read_write: Vec<PathBuf>,
+    /// The PATH of the units
+    #[arg(
+        long,
+        value_name = "FOLDERS",
+        default_value = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    )]
+    pub path: String,
+    /// Overwrite files that were edited by hand, or that somebody else has written
+    #[arg(long)]
+    pub force: bool,
+    /// Print the files, and change nothing
+    #[arg(long)]
+    pub print: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: UnitPlace,
+}
+
+/// Where units are, and who is asked about them.
+#[derive(Debug, Args)]
+pub(crate) struct UnitPlace {
+    /// Only the files, below this folder, e.g. of an image that is being made
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// A program that answers as systemctl does
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub systemctl: Option<PathBuf>,
+}
+
     Show {
         /// The project
         project: String,

@@ -19,3 +19,4 @@ pub(crate) mod schedule;
 pub(crate) mod snapshots;
 pub(crate) mod status;
 pub(crate) mod watch;
+pub(crate) mod systemd;

@@ -71,6 +71,9 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
             Box::pin(commands::schedule::run(&global, out, command)).await
         }
         Command::Prune { project, all: _ } => {
+        Command::Systemd { command } => {
+            Box::pin(commands::systemd::run(&global, out, command)).await
+        }
             Box::pin(commands::prune::run(&global, out, project.as_deref())).await
         }
         Command::Forget(args) => Box::pin(commands::forget::run(&global, out, args)).await,

@@ -91,7 +91,16 @@ impl App {
         args: &Global,
         out: Out,
     ) -> Result<(Self, Vec<Check>), CommandError> {
-        let (config, loaded, mut global) = load(config(args), &out).await?;
+        Self::start_to_look_by(args, out, config(args)).await
+    }
+
+    /// The same with a configuration that is loaded otherwise, e.g. as a unit sees it.
+    pub(crate) async fn start_to_look_by(
+        args: &Global,
+        out: Out,
+        config: FileConfig,
+    ) -> Result<(Self, Vec<Check>), CommandError> {
+        let (config, loaded, mut global) = load(config, &out).await?;
         let mut checks = Vec::new();
         let logs = match logging::start(args, Some(&global.log)) {
             Ok(logs) => logs,

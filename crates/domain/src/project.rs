@@ -104,6 +104,24 @@ impl Secret {
     }
 }
 
+/// The name under which a unit of systemd hands over the secret of this file as a credential: no two
+/// paths share one. In it, `/` is `_`, and what a name may not have is `=` and its number.
+pub fn credential_name(path: &std::path::Path) -> String {
+    use std::fmt::Write as _;
+
+    let mut name = String::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' => name.push('_'),
+            b if b.is_ascii_alphanumeric() || b".-".contains(b) => name.push(char::from(*b)),
+            b => {
+                let _ = write!(name, "={b:02X}");
+            }
+        }
+    }
+    name
+}
+
 /// Everything that a backup of one project needs to know.
 #[derive(Debug, Clone)]
 pub struct Project {

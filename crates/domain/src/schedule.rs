@@ -7,6 +7,7 @@
 
 mod describe;
 pub mod memory;
+pub mod pattern;
 pub mod planner;
 #[cfg(test)]
 mod tests;

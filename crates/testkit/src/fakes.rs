@@ -25,6 +25,7 @@ mod processes;
 mod schedules;
 mod storage;
 mod units;
+mod services;
 
 pub use audit::FakeAudit;
 pub use children::FakeChildren;
@@ -50,6 +51,7 @@ pub use storage::{FakeRepository, FakeStorage, RepositoryLock};
 pub use units::FakeUnits;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+pub use services::{FakeServiceHost, FakeServiceManager, FakeUnitFiles};
 
 /// Locks a mutex whatever a panicking test has done to it: an injected panic is no end of the fake.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

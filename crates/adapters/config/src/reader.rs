@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use backupctl_application::ports::ConfigIssue;
+use backupctl_domain::project::credential_name;
 use backupctl_domain::schedule::Schedule;
 use figment::value::{Dict, Value};
 
@@ -62,17 +63,18 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Where a secret's file is: an absolute path, else in systemd's folder of credentials if it is
-    /// there, else beside the configuration.
+    /// Where a secret's file is. What systemd hands over goes first: a relative path is the name of a
+    /// credential, and the units of `systemd install` hand over a file of any path by a name made of
+    /// it. Else it is an absolute path, or beside the configuration.
     pub(crate) fn secret_path(&self, path: &Path) -> PathBuf {
-        if path.is_absolute() {
-            return path.to_owned();
-        }
-        let credentials = self.variables.environment.get("CREDENTIALS_DIRECTORY");
-        credentials
-            .map(|folder| Path::new(folder).join(path))
-            .filter(|candidate| candidate.exists())
-            .unwrap_or_else(|| self.folder.join(path))
+        let file = self.folder.join(path);
+        let credentials = self.variables.environment.get("CREDENTIALS_DIRECTORY").map(Path::new);
+        let handed_over = |folder: &Path| {
+            let named = (!path.is_absolute()).then(|| folder.join(path));
+            let by_path = folder.join(credential_name(&values::tidy(&file)));
+            named.into_iter().chain([by_path]).find(|candidate| candidate.exists())
+        };
+        credentials.and_then(handed_over).unwrap_or(file)
     }
 }
 

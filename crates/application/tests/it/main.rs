@@ -17,6 +17,7 @@ mod stages;
 mod summary;
 mod watch;
 
+mod systemd;
 use std::sync::Arc;
 
 use backupctl_application::context::Observer;

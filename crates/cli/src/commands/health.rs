@@ -26,12 +26,13 @@ pub(crate) async fn run(global: &Global, out: Out, project: Option<&str>) -> Com
         let checks: Vec<Value> = report.checks.iter().map(to_json).collect();
         app.out.json(&json!({"healthy": report.is_healthy(), "checks": checks}));
     } else {
-        tell(&app.out, &report);
+        tell(&app.out, &report, ["healthy", "not healthy"]);
     }
     Ok(app.interrupted_or(report.exit_status()))
 }
 
-fn to_json(c: &HealthCheck) -> Value {
+/// One check of a document.
+pub(crate) fn to_json(c: &HealthCheck) -> Value {
     let check = &c.check;
     json!({
         "name": check.name, "project": c.project, "outcome": check.outcome.as_str(),
@@ -39,8 +40,8 @@ fn to_json(c: &HealthCheck) -> Value {
     })
 }
 
-/// A table, with the way out below each row that has one.
-fn tell(out: &Out, report: &HealthReport) {
+/// A table, with the way out below each row that has one, and one of two words for all of it.
+pub(crate) fn tell(out: &Out, report: &HealthReport, [good, bad]: [&str; 2]) {
     let shown: Vec<&HealthCheck> = report
         .checks
         .iter()
@@ -76,9 +77,9 @@ fn tell(out: &Out, report: &HealthReport) {
         n => format!(", {n} warnings"),
     };
     if report.is_healthy() {
-        out.line(format!("{GOOD}healthy{GOOD:#}: {of} checks{warned}"));
+        out.line(format!("{GOOD}{good}{GOOD:#}: {of} checks{warned}"));
     } else {
-        out.line(format!("{BAD}not healthy{BAD:#}: {failed} of {of} checks failed{warned}"));
+        out.line(format!("{BAD}{bad}{BAD:#}: {failed} of {of} checks failed{warned}"));
         out.note(format!("{DIM}more: backupctl explain CODE{DIM:#}"));
     }
 }

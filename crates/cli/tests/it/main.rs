@@ -30,4 +30,5 @@ mod schedule;
 mod signals;
 mod snapshots;
 mod support;
+mod systemd;
 mod watch;

@@ -217,7 +217,7 @@ impl<'a> Reader<'_, 'a> {
             "" => Secret::value(text),
             "_file" => {
                 let file = if text.starts_with('~') {
-                    self.as_path(&path, leaf, &text)?
+                    self.ctx.secret_path(&self.as_path(&path, leaf, &text)?)
                 } else {
                     tidy(&self.ctx.secret_path(Path::new(&text)))
                 };
@@ -234,7 +234,7 @@ impl<'a> Reader<'_, 'a> {
 }
 
 /// The path without `.` parts.
-fn tidy(path: &Path) -> PathBuf {
+pub(super) fn tidy(path: &Path) -> PathBuf {
     path.components().filter(|c| !matches!(c, Component::CurDir)).collect()
 }
 
