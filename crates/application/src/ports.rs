@@ -27,7 +27,7 @@ mod storage;
 
 pub use backupctl_domain::Failure;
 
-pub use audit::{AuditLog, AuditState, RunQuery};
+pub use audit::{AuditLog, AuditState, FailureCount, RunQuery};
 pub use children::ChildJournal;
 pub use clock::Clock;
 pub use config::{

@@ -6,9 +6,9 @@
 use async_trait::async_trait;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
-    AuditLog, AuditState, HookCall, HookExecutor, HookOutput, Notifier, PruneReport, RemoteStorage,
-    RepositoryAdmin, RepositoryCache, RepositoryInfo, RestoreReport, RestoreRequest, RunQuery,
-    Snapshot, StoreRequest, StoredSnapshot,
+    AuditLog, AuditState, FailureCount, HookCall, HookExecutor, HookOutput, Notifier, PruneReport,
+    RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo, RestoreReport, RestoreRequest,
+    RunQuery, Snapshot, StoreRequest, StoredSnapshot,
 };
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::SyncPart;
@@ -97,6 +97,7 @@ mockall::mock! {
         async fn finish_run(&self, run: &BackupRun) -> Result<(), Failure>;
         async fn find_runs(&self, query: &RunQuery) -> Result<Vec<BackupRun>, Failure>;
         async fn latest_runs(&self) -> Result<Vec<BackupRun>, Failure>;
+        async fn count_failures(&self) -> Result<Vec<FailureCount>, Failure>;
         async fn check(&self) -> Result<AuditState, Failure>;
         async fn delete_run(&self, id: RunId) -> Result<bool, Failure>;
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backupctl_application::ports::{AuditLog, AuditState, Clock, RunQuery};
+use backupctl_application::ports::{AuditLog, AuditState, Clock, FailureCount, RunQuery};
 use backupctl_domain::{BackupRun, Failure, RunId, RunStatus, Stage};
 use jiff::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
@@ -208,6 +208,10 @@ impl AuditLog for SqlAudit {
     async fn latest_runs(&self) -> Result<Vec<BackupRun>, Failure> {
         let rows = self.call(false, Vec::new(), async move |db| store::latest(&db).await).await?;
         Ok(record::from_rows(&rows))
+    }
+
+    async fn count_failures(&self) -> Result<Vec<FailureCount>, Failure> {
+        self.call(false, Vec::new(), async move |db| store::count_failures(&db).await).await
     }
 
     async fn check(&self) -> Result<AuditState, Failure> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use backupctl_application::ports::Clock;
+use backupctl_application::ports::{Clock, FailureCount};
 use backupctl_domain::{ErrorCode, Failure, Redactor};
 use sea_orm::sea_query::SimpleExpr;
 use sea_orm::sqlx::ConnectOptions as _;
@@ -17,8 +17,9 @@ use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, RuntimeErr,
-    SqlxPostgresConnector, SqlxSqliteConnector, Statement, TransactionTrait,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, RuntimeErr, SqlxPostgresConnector, SqlxSqliteConnector, Statement,
+    TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
 use tokio::net::TcpStream;
@@ -201,6 +202,28 @@ fn password(url: &str) -> Option<String> {
 pub(crate) async fn latest(db: &DatabaseConnection) -> Result<Vec<Model>, DbErr> {
     let statement = Statement::from_string(db.get_database_backend(), LATEST);
     Entity::find().from_raw_sql(statement).all(db).await
+}
+
+/// How many runs have failed, by project and code. The index of failures alone is read.
+pub(crate) async fn count_failures(db: &DatabaseConnection) -> Result<Vec<FailureCount>, DbErr> {
+    let rows: Vec<(String, String, i64)> = Entity::find()
+        .select_only()
+        .columns([Column::Project, Column::ErrorCode])
+        .column_as(Column::ErrorCode.count(), "failures")
+        .filter(Column::ErrorCode.is_not_null())
+        .group_by(Column::Project)
+        .group_by(Column::ErrorCode)
+        .order_by_asc(Column::Project)
+        .order_by_asc(Column::ErrorCode)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let count = |(project, code, count): (_, _, i64)| FailureCount {
+        project,
+        code,
+        count: count.unsigned_abs(),
+    };
+    Ok(rows.into_iter().map(count).collect())
 }
 
 async fn open_sqlite(

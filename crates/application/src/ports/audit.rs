@@ -16,6 +16,17 @@ pub struct RunQuery {
     pub limit: Option<u32>,
 }
 
+/// How many runs of a project have failed for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailureCount {
+    /// The project's name, as it was when the runs were made.
+    pub project: String,
+    /// The code, as it was written: another version may have written one that this one lacks.
+    pub code: String,
+    /// How many.
+    pub count: u64,
+}
+
 /// Where run records are kept, and whether that place is there yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditState {
@@ -42,6 +53,8 @@ pub trait AuditLog: Send + Sync {
     async fn find_runs(&self, query: &RunQuery) -> Result<Vec<BackupRun>, Failure>;
     /// The newest record of each project that has one, and its newest success, in one question.
     async fn latest_runs(&self) -> Result<Vec<BackupRun>, Failure>;
+    /// How many records of failed runs there are, by project and code, in the order of both.
+    async fn count_failures(&self) -> Result<Vec<FailureCount>, Failure>;
     /// That the store answers, has the schema of this version, and takes a record, of which none is
     /// left. One that is not there yet is not made.
     async fn check(&self) -> Result<AuditState, Failure>;

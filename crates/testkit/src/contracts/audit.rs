@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backupctl_application::ports::{AuditLog, RunQuery};
+use backupctl_application::ports::{AuditLog, FailureCount, RunQuery};
 use backupctl_domain::{
     BackupRun, DumpInfo, ErrorCode, Failure, RunError, RunId, RunStatus, SnapshotId, SnapshotInfo,
     Stage, StageOutcome, StageRecord, Trigger,
@@ -88,10 +88,12 @@ async fn assert_found(log: &dyn AuditLog, query: &RunQuery, expected: &[&BackupR
 pub async fn audit_log(log: Arc<dyn AuditLog>) {
     assert_found(&*log, &query(), &[]).await;
     assert_eq!(log.latest_runs().await.unwrap(), []);
+    assert_eq!(log.count_failures().await.unwrap(), []);
     assert!(!log.check().await.unwrap().location.is_empty());
     a_run_is_followed_from_start_to_end(&*log).await;
     runs_are_found_by_what_is_asked(&*log).await;
     the_latest_are_one_newest_and_one_success_a_project(&*log).await;
+    failures_are_counted_by_project_and_code(&*log).await;
     let kept = log.find_runs(&query()).await.unwrap();
     assert!(log.check().await.unwrap().exists);
     assert_eq!(log.find_runs(&query()).await.unwrap(), kept, "a check leaves no record");
@@ -194,4 +196,26 @@ async fn the_latest_are_one_newest_and_one_success_a_project(log: &dyn AuditLog)
     }
     expected.reverse();
     assert_eq!(log.latest_runs().await.unwrap(), expected);
+}
+
+async fn failures_are_counted_by_project_and_code(log: &dyn AuditLog) {
+    let before = log.count_failures().await.unwrap();
+    assert!(before.iter().all(|c| c.code == "REPO_LOCKED" && c.count > 0), "{before:?}");
+    for second in [300, 301] {
+        log.finish_run(&finished_run("2-counted", second, RunStatus::Failed)).await.unwrap();
+    }
+    let mut other = finished_run("2-counted", 302, RunStatus::Failed);
+    other.error.as_mut().unwrap().code = ErrorCode::DiskFull;
+    log.finish_run(&other).await.unwrap();
+    log.finish_run(&finished_run("2-counted", 303, RunStatus::Success)).await.unwrap();
+    log.start_run(&started_run("2-counted", 304)).await.unwrap();
+
+    let count = |code: &str, count| FailureCount {
+        project: "2-counted".to_owned(),
+        code: code.to_owned(),
+        count,
+    };
+    let mut expected = vec![count("DISK_FULL", 1), count("REPO_LOCKED", 2)];
+    expected.extend(before);
+    assert_eq!(log.count_failures().await.unwrap(), expected);
 }

@@ -1,16 +1,17 @@
 //! Run records in memory.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use backupctl_application::ports::{AuditLog, AuditState, RunQuery};
+use backupctl_application::ports::{AuditLog, AuditState, FailureCount, RunQuery};
 use backupctl_domain::{BackupRun, Failure, RunId, RunStatus, Stage};
 
 use super::faults::injectable;
 use super::{Core, Journal, locked};
 
 /// An [`AuditLog`]. Operations: `start_run`, `track_progress`, `finish_run`, `find_runs`,
-/// `latest_runs`, `check`, `delete_run`.
+/// `latest_runs`, `count_failures`, `check`, `delete_run`.
 pub struct FakeAudit {
     core: Core,
     runs: Mutex<Vec<BackupRun>>,
@@ -28,6 +29,7 @@ impl FakeAudit {
             "finish_run",
             "find_runs",
             "latest_runs",
+            "count_failures",
             "check",
             "delete_run",
         ];
@@ -118,6 +120,17 @@ impl AuditLog for FakeAudit {
             }
         }
         Ok(latest)
+    }
+
+    async fn count_failures(&self) -> Result<Vec<FailureCount>, Failure> {
+        self.core.call("count_failures", "audit count failures", None).await?;
+        let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+        for run in self.runs() {
+            let Some(error) = &run.error else { continue };
+            *counts.entry((run.project.to_string(), error.code.to_string())).or_default() += 1;
+        }
+        let count = |((project, code), count)| FailureCount { project, code, count };
+        Ok(counts.into_iter().map(count).collect())
     }
 
     async fn check(&self) -> Result<AuditState, Failure> {

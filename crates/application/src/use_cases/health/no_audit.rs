@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use backupctl_domain::{BackupRun, Failure, RunId, Stage};
 
-use crate::ports::{AuditLog, AuditState, RunQuery};
+use crate::ports::{AuditLog, AuditState, FailureCount, RunQuery};
 
 /// Answers every call with the reason why there is none.
 pub struct NoAudit(pub Failure);
@@ -27,6 +27,10 @@ impl AuditLog for NoAudit {
     }
 
     async fn latest_runs(&self) -> Result<Vec<BackupRun>, Failure> {
+        Err(self.0.clone())
+    }
+
+    async fn count_failures(&self) -> Result<Vec<FailureCount>, Failure> {
         Err(self.0.clone())
     }
 
