@@ -23,12 +23,14 @@ pub use backupctl_adapter_config as config;
 pub use backupctl_adapter_dump as dump;
 #[cfg(feature = "gpg")]
 pub use backupctl_adapter_gpg as gpg;
+#[cfg(feature = "http")]
+pub use backupctl_adapter_http as http;
 pub use backupctl_adapter_local as local;
 #[cfg(feature = "notify")]
 pub use backupctl_adapter_notify as notify;
 pub use backupctl_adapter_process as process;
 #[cfg(feature = "restic")]
 pub use backupctl_adapter_restic as restic;
+pub use backupctl_adapter_systemd as systemd;
 pub use backupctl_application as application;
 pub use backupctl_domain as domain;
-pub use backupctl_adapter_systemd as systemd;

@@ -371,7 +371,11 @@ const fn late_since(freshness: Freshness) -> Option<Timestamp> {
 
 /// Up to when a missing success is nobody's fault: a pause has ended by itself, and what lay in it was
 /// not promised.
-fn excused_until(p: &ProjectStatus, memory: &ScheduleMemory, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn excused_until(
+    p: &ProjectStatus,
+    memory: &ScheduleMemory,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let schedule = p.project.as_ref()?.schedule.as_ref()?;
     let ended = memory.pause?.until.filter(|until| *until <= now)?;
     let due = schedule.next_after(ended)?.checked_add(schedule.grace).ok()?;

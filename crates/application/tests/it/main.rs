@@ -6,6 +6,7 @@ mod down;
 mod dry_run;
 mod health;
 mod maintenance;
+mod metrics;
 mod order;
 mod recovery;
 mod restore;

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use backupctl_adapters::config;
 use backupctl_adapters::domain::error::reference_markdown;
 use backupctl_adapters::domain::{ErrorCode, Failure};
+use backupctl_adapters::{config, http};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
@@ -40,6 +40,7 @@ pub(crate) fn docs(out: &Out, dir: &Path) -> CommandResult {
         ("configuration.md", config::reference_markdown()),
         ("errors.md", reference_markdown()),
         ("config.schema.json", schema + "\n"),
+        ("openapi.json", format!("{:#}\n", http::openapi())),
         ("output.md", include_str!("output.md").to_owned()),
     ];
     let cannot = |path: &Path, e: std::io::Error| {
