@@ -103,7 +103,8 @@ pub(crate) enum Command {
                       well again. For machines without the daemon (a second timer), for another \
                       machine, or for a monitoring agent. Nothing is run.",
         after_help = "Examples:\n  backupctl watch\n  backupctl watch --no-notify --json\n  backupctl \
-                      watch --from-repository\n\nExit status: 0 all is well (paused, \
+                      watch --from-repository\n  backupctl watch --textfile \
+                      /var/lib/node_exporter/backupctl.prom\n\nExit status: 0 all is well (paused, \
                       disabled and unscheduled projects are named), 1 a project is late, stuck or \
                       broken, 4 the audit database or a repository cannot be asked and nothing worse \
                       is known."
@@ -367,6 +368,9 @@ pub(crate) struct WatchArgs {
     /// Tell nobody
     #[arg(long)]
     pub no_notify: bool,
+    /// Write metrics for node_exporter's textfile collector to this file
+    #[arg(long, value_name = "PATH", conflicts_with = "from_repository")]
+    pub textfile: Option<PathBuf>,
 }
 
 /// A time span as the configuration writes it.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use backupctl_adapters::application::ports::ConfigLoader;
-use backupctl_adapters::application::use_cases::{Told, Watch, WatchReport, Watched};
+use backupctl_adapters::application::use_cases::{Told, Watch, WatchReport, Watched, metrics};
 use backupctl_adapters::domain::freshness::Freshness;
 use backupctl_adapters::domain::notice;
+use backupctl_adapters::http::write_textfile;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
@@ -36,10 +37,17 @@ pub(crate) async fn run(global: &Global, out: Out, args: WatchArgs) -> CommandRe
     } else {
         watch.execute(&entries).await
     };
+    // After the look, so that what it has found is in there.
+    let written = match &args.textfile {
+        Some(path) => write_textfile(path, &metrics::gather(&app.world, entries).await),
+        None => Ok(()),
+    };
     if app.out.is_json() {
+        written?;
         app.out.json(&to_json(&report));
     } else {
         tell(&app.out, &report, &app.global.timezone);
+        written?;
     }
     Ok(app.interrupted_or(report.exit_status()))
 }

@@ -298,3 +298,20 @@ fn another_machine_reads_the_repository_alone() {
     let unreadable = w.run(&look).expect(1).json();
     assert_eq!(words(project(&unreadable, "shop"), "state"), "invalid", "nothing is watched");
 }
+
+#[test]
+fn metrics_are_written_where_no_daemon_serves_them() {
+    let w = scheduled();
+    w.backup();
+    let file = w.work.join("metrics/backupctl.prom");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    w.run(&["watch", "--textfile", file.to_str().unwrap()]).expect(0);
+    let fresh = fs::read_to_string(&file).unwrap();
+    assert!(fresh.contains("backupctl_overdue{project=\"shop\"} 0"), "{fresh}");
+    age(&w, "shop", 72);
+    w.run(&["watch", "--textfile", file.to_str().unwrap()]).expect(1);
+    let late = fs::read_to_string(&file).unwrap();
+    assert!(late.contains("backupctl_overdue{project=\"shop\"} 1"), "{late}");
+    let unread = w.work.join("metrics/backupctl.txt");
+    w.run(&["watch", "--textfile", unread.to_str().unwrap()]).expect(3);
+}
