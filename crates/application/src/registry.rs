@@ -8,8 +8,8 @@ use backupctl_domain::project::{Channel, Database, Encryption, EncryptionType, E
 use backupctl_domain::{ErrorCode, Failure, Project};
 
 use crate::ports::{
-    DatabaseDumper, DatabaseLoader, DumpEncryptor, HeartbeatMonitor, Notifier, RemoteStorage,
-    RepositoryAdmin,
+    ConfigIssue, DatabaseDumper, DatabaseLoader, DumpEncryptor, HeartbeatMonitor, LoadedConfig,
+    Notifier, RemoteStorage, RepositoryAdmin,
 };
 
 type Make<C, P> = Box<dyn Fn(&Project, &C) -> Result<Arc<P>, Failure> + Send + Sync>;
@@ -112,6 +112,27 @@ impl Registries {
             note("notification.type", channel.kind());
         }
         missing
+    }
+
+    /// Makes projects that ask for what this build does not have as good as broken ones: better said at
+    /// once than found out at night.
+    pub fn refuse_unsupported(&self, loaded: &mut LoadedConfig) {
+        for entry in &mut loaded.projects {
+            let Ok(project) = &entry.project else { continue };
+            let issue = |(key, message): (&str, String)| ConfigIssue {
+                file: loaded.file.clone(),
+                line: None,
+                column: None,
+                project: Some(entry.name.clone()),
+                key: key.to_owned(),
+                message,
+            };
+            let issues: Vec<ConfigIssue> =
+                self.unsupported(project).into_iter().map(issue).collect();
+            if !issues.is_empty() {
+                entry.project = Err(issues);
+            }
+        }
     }
 
     /// The project's dumper, if it has a database.

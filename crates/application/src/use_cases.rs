@@ -3,6 +3,7 @@
 pub mod abort_run;
 pub mod cache;
 mod checks;
+pub mod daemon;
 pub mod deliver;
 pub mod dry_run;
 pub mod each;
@@ -26,12 +27,13 @@ pub mod slots;
 pub mod snapshots;
 pub mod status;
 pub mod summary;
+pub mod systemd;
 pub mod watch;
 
-pub mod systemd;
 pub use abort_run::{AbortRun, Aborted};
 pub use cache::{clear_cache, measure_cache};
 pub use checks::{Check, CheckOutcome};
+pub use daemon::Daemon;
 pub use dry_run::DryRun;
 pub use each::{EachOutcome, each_project};
 pub use everybody::{ToldEverybody, everybody};

@@ -110,6 +110,19 @@ pub(crate) enum Command {
                       is known."
     )]
     Watch(WatchArgs),
+    /// Keep all schedules: the daemon
+    #[command(
+        long_about = "Runs until it is stopped: makes each project's backup at its time, makes up for \
+                      missed ones as the schedule says, watches that successes come, and sends the daily \
+                      summary. Each run is a process of its own. Started by a service manager or in a \
+                      container; there is one daemon for a `base_dir`.",
+        after_help = "Examples:\n  backupctl serve\n  backupctl --config \
+                      /etc/backupctl/backupctl.yml serve\n  backupctl config reload\n\nStop it with \
+                      SIGTERM or Ctrl-C: runs that go on are interrupted, recorded and told. Exit \
+                      status: 143 or 130 when it was stopped, 2 where a daemon is running already, 3 \
+                      where the configuration cannot be used."
+    )]
+    Serve,
     /// Show run records, or one run with its stages
     #[command(
         after_help = "Examples:\n  backupctl logs shop\n  backupctl logs shop --failed --last 3\n  \
@@ -244,20 +257,6 @@ pub(crate) enum Command {
         /// Only this project's runs; undelivered things are always tried
         project: Option<String>,
     },
-    /// Check, show and document the configuration
-    #[command(
-        after_help = "Examples:\n  backupctl config validate\n  backupctl config show shop\n  \
-                      backupctl config schema > backupctl.schema.json"
-    )]
-    Config {
-        /// What to do with it.
-        #[command(subcommand)]
-        command: ConfigCommand,
-    },
-    /// Explain an error code: meaning, causes, remedy
-    #[command(
-        after_help = "Examples:\n  backupctl explain REPO_LOCKED\n  backupctl explain   (lists \
-                      all)"
     /// Have backups started by systemd, and prove that they are
     #[command(
         long_about = "Writes units that start backups by themselves, made from the configuration: \
@@ -272,6 +271,20 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: SystemdCommand,
     },
+    /// Check, show and document the configuration
+    #[command(
+        after_help = "Examples:\n  backupctl config validate\n  backupctl config show shop\n  \
+                      backupctl config schema > backupctl.schema.json"
+    )]
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Explain an error code: meaning, causes, remedy
+    #[command(
+        after_help = "Examples:\n  backupctl explain REPO_LOCKED\n  backupctl explain   (lists \
+                      all)"
     )]
     Explain {
         /// The code, e.g. REPO_LOCKED; all codes without one
@@ -544,23 +557,6 @@ pub(crate) enum ScheduleCommand {
     },
 }
 
-/// A part of a backup.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum OnlyArg {
-    /// The database's dump.
-    Db,
-    /// The asset paths.
-    Assets,
-}
-
-/// `config`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ConfigCommand {
-    /// Check the whole configuration and tell every error at once
-    #[command(after_help = "Example:\n  backupctl config validate")]
-    Validate,
-    /// Show a project as it is after merging, secrets masked
-    #[command(after_help = "Example:\n  backupctl config show shop")]
 /// `systemd`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemdCommand {
@@ -645,6 +641,23 @@ pub(crate) struct UnitPlace {
     pub systemctl: Option<PathBuf>,
 }
 
+/// A part of a backup.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OnlyArg {
+    /// The database's dump.
+    Db,
+    /// The asset paths.
+    Assets,
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the whole configuration and tell every error at once
+    #[command(after_help = "Example:\n  backupctl config validate")]
+    Validate,
+    /// Show a project as it is after merging, secrets masked
+    #[command(after_help = "Example:\n  backupctl config show shop")]
     Show {
         /// The project
         project: String,

@@ -58,6 +58,7 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
         Command::Run(args) => Box::pin(commands::run::run(&global, out, args)).await,
         Command::Status(args) => Box::pin(commands::status::run(&global, out, args)).await,
         Command::Watch(args) => Box::pin(commands::watch::run(&global, out, args)).await,
+        Command::Serve => Box::pin(commands::serve::run(&global, out)).await,
         Command::Logs { project, last, failed, run } => {
             let query = commands::logs::Query { project, last, failed, run };
             commands::logs::run(&global, out, query).await
@@ -70,10 +71,10 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
         Command::Schedule { command } => {
             Box::pin(commands::schedule::run(&global, out, command)).await
         }
-        Command::Prune { project, all: _ } => {
         Command::Systemd { command } => {
             Box::pin(commands::systemd::run(&global, out, command)).await
         }
+        Command::Prune { project, all: _ } => {
             Box::pin(commands::prune::run(&global, out, project.as_deref())).await
         }
         Command::Forget(args) => Box::pin(commands::forget::run(&global, out, args)).await,

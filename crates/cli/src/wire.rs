@@ -8,7 +8,6 @@ use backupctl_adapters::application::context::{Cancel, Interrupt};
 use backupctl_adapters::application::ports::{
     ConfigIssue, ConfigLoader, GlobalSettings, LoadedConfig, ProjectEntry,
 };
-use backupctl_adapters::application::registry::Registries;
 use backupctl_adapters::application::use_cases::{
     Check, CheckOutcome, NoAudit, RecoverStartup, run_all,
 };
@@ -138,7 +137,7 @@ impl App {
         world: World,
         logs: logging::Guard,
     ) -> Result<Self, CommandError> {
-        refuse_unsupported(&mut loaded, &world.registries);
+        world.registries.refuse_unsupported(&mut loaded);
         let cancel = Cancel::new();
         listen_for_signals(&cancel)?;
         Ok(Self { out, config, loaded, global, world: Arc::new(world), cancel, _logs: logs })
@@ -236,29 +235,6 @@ pub(crate) fn valid_project(
                 out.warn(issue_line(issue));
             }
             Err(run_all::invalid(name, issues).into())
-        }
-    }
-}
-
-/// A project that asks for what this build does not have is as good as a broken one: better said at
-/// once than found out at night.
-pub(crate) fn refuse_unsupported(loaded: &mut LoadedConfig, registries: &Registries) {
-    for entry in &mut loaded.projects {
-        let Ok(project) = &entry.project else { continue };
-        let issues: Vec<ConfigIssue> = registries
-            .unsupported(project)
-            .into_iter()
-            .map(|(key, message)| ConfigIssue {
-                file: loaded.file.clone(),
-                line: None,
-                column: None,
-                project: Some(entry.name.clone()),
-                key: key.to_owned(),
-                message,
-            })
-            .collect();
-        if !issues.is_empty() {
-            entry.project = Err(issues);
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod planner;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use croner::Cron;
@@ -74,10 +75,10 @@ pub struct Schedule {
     pub catch_up: CatchUp,
     /// How late a run may be before it counts as missed or overdue.
     pub grace: Duration,
-    /// The expression, read.
-    slots: Cron,
+    /// The expression, read. Shared by all copies: a thousand projects often have one between them.
+    slots: Arc<Cron>,
     /// The same days, each with one slot at midnight.
-    days: Cron,
+    days: Arc<Cron>,
 }
 
 impl Schedule {
@@ -95,6 +96,7 @@ impl Schedule {
     ) -> Result<Self, String> {
         let cron = cron.into();
         let (slots, days) = parse(&cron).map_err(|why| format!("cron {cron:?}: {why}"))?;
+        let (slots, days) = (Arc::new(slots), Arc::new(days));
         Ok(Self { cron, timezone, catch_up, grace, slots, days })
     }
 

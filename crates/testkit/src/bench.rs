@@ -16,8 +16,8 @@ use backupctl_domain::{Redactor, Stage};
 use crate::WorkDir;
 use crate::fakes::{
     FakeAudit, FakeChildren, FakeCleanup, FakeClock, FakeConfig, FakeDisk, FakeDumper,
-    FakeEncryptor, FakeFallback, FakeHooks, FakeKeys, FakeLoader, FakeLock, FakeMonitor,
-    FakeNotifier, FakeProcesses, FakeRepository, FakeSchedules, FakeUnpacker, Journal,
+    FakeEncryptor, FakeFallback, FakeHooks, FakeKeys, FakeLauncher, FakeLoader, FakeLock,
+    FakeMonitor, FakeNotifier, FakeProcesses, FakeRepository, FakeSchedules, FakeUnpacker, Journal,
     RecordingObserver, global_settings,
 };
 
@@ -61,6 +61,8 @@ pub struct TestBench {
     pub processes: Arc<FakeProcesses>,
     /// What is remembered of schedules.
     pub schedules: Arc<FakeSchedules>,
+    /// What the daemon has its runs made by.
+    pub launcher: Arc<FakeLauncher>,
     /// The configuration.
     pub config: Arc<FakeConfig>,
     /// The keyring.
@@ -89,10 +91,13 @@ impl TestBench {
         let base_dir = work.dir("base");
         let clock = Arc::new(FakeClock::new(&journal));
         let lock = Arc::new(FakeLock::new(&journal));
+        let audit = Arc::new(FakeAudit::new(&journal));
+        let schedules = Arc::new(FakeSchedules::new(&journal));
         Self {
+            launcher: Arc::new(FakeLauncher::new(&journal, &clock, &audit, &schedules)),
             processes: Arc::new(FakeProcesses::new(&journal, Arc::clone(&lock))),
             lock,
-            audit: Arc::new(FakeAudit::new(&journal)),
+            audit,
             fallback: Arc::new(FakeFallback::new(&journal)),
             slack: Arc::new(FakeNotifier::new(&journal, "slack")),
             email: Arc::new(FakeNotifier::new(&journal, "email")),
@@ -106,7 +111,7 @@ impl TestBench {
             unpacker: Arc::new(FakeUnpacker::new(&journal)),
             monitor: Arc::new(FakeMonitor::new(&journal)),
             children: Arc::new(FakeChildren::new(&journal)),
-            schedules: Arc::new(FakeSchedules::new(&journal)),
+            schedules,
             config: Arc::new(FakeConfig::new(&journal, &base_dir)),
             keys: Arc::new(FakeKeys::new(&journal)),
             clock,

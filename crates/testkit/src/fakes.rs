@@ -17,6 +17,7 @@ mod files;
 mod hooks;
 mod journal;
 mod keys;
+mod launcher;
 mod loader;
 mod lock;
 mod monitor;
@@ -24,9 +25,9 @@ mod notifier;
 mod observer;
 mod processes;
 mod schedules;
+mod services;
 mod storage;
 mod units;
-mod services;
 
 pub use audit::FakeAudit;
 pub use children::FakeChildren;
@@ -42,6 +43,7 @@ pub use files::{FakeCleanup, FakeUnpacker};
 pub use hooks::FakeHooks;
 pub use journal::Journal;
 pub use keys::FakeKeys;
+pub use launcher::{FakeLauncher, Fate, MadeLaunch};
 pub use loader::FakeLoader;
 pub use lock::FakeLock;
 pub use monitor::FakeMonitor;
@@ -49,11 +51,11 @@ pub use notifier::FakeNotifier;
 pub use observer::RecordingObserver;
 pub use processes::FakeProcesses;
 pub use schedules::FakeSchedules;
+pub use services::{FakeServiceHost, FakeServiceManager, FakeUnitFiles};
 pub use storage::{FakeRepository, FakeStorage, RepositoryLock};
 pub use units::FakeUnits;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-pub use services::{FakeServiceHost, FakeServiceManager, FakeUnitFiles};
 
 /// Locks a mutex whatever a panicking test has done to it: an injected panic is no end of the fake.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

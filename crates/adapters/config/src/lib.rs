@@ -7,6 +7,7 @@
 
 mod environment;
 mod expand;
+mod fingerprint;
 mod global;
 mod keys;
 mod layers;
@@ -159,6 +160,10 @@ impl ConfigLoader for FileConfig {
         }
         tracing::debug!(file = %config.file.display(), projects = config.projects.len(), "configuration read");
         Ok(config)
+    }
+
+    fn fingerprint(&self) -> u64 {
+        fingerprint::of(self.locate().ok().as_deref())
     }
 
     async fn resolve_secrets(&self, mut project: Project) -> Result<Project, Failure> {

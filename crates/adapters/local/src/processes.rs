@@ -22,11 +22,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::oneshot;
 
 use crate::blocking::{blocking, unusable};
+use crate::daemon_lock::daemon_lock_path;
 use crate::kernel_lock::{LockedFile, Standing, is_missing};
 use crate::lock::{lock_path, read_holder};
-
-/// The lock of the daemon, in the base folder: two lines and a kernel lock, like a project's.
-const DAEMON_LOCK: &str = ".daemon.lock";
 
 /// How long a killed process is waited for. One that hangs in the kernel (a dead network disk) does
 /// not even end by SIGKILL.
@@ -49,7 +47,7 @@ impl LockHolders {
     }
 
     fn daemon_lock(&self) -> PathBuf {
-        self.base_dir.join(DAEMON_LOCK)
+        daemon_lock_path(&self.base_dir)
     }
 }
 

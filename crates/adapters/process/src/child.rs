@@ -245,17 +245,20 @@ fn expression(
     } else {
         None
     };
-    let mut expression = match setsid {
+    let mut expression = if let Some(setsid) = setsid {
         // It becomes the program under the same number, which is then that of the new group too. As
         // the leader of a group it would have to fork first.
-        Some(setsid) => {
-            let args = tool.args.iter().map(OsString::as_os_str);
-            duct::cmd(setsid, std::iter::once(file).chain(args))
-        }
-        None => duct::cmd(file, &tool.args).before_spawn(|command| {
+        let args = tool.args.iter().map(OsString::as_os_str);
+        duct::cmd(setsid, std::iter::once(file).chain(args))
+    } else {
+        let shown_as = tool.shown_as.clone();
+        duct::cmd(file, &tool.args).before_spawn(move |command| {
             command.process_group(0);
+            if let Some(name) = &shown_as {
+                command.arg0(name);
+            }
             Ok(())
-        }),
+        })
     };
     // duct applies the outermost first: of two values of a variable the later one is to hold, and
     // any of them over what is kept from the inherited ones.

@@ -29,6 +29,7 @@ const OWN_SECRETS: [&str; 7] = [
 #[derive(Debug, Clone)]
 pub struct Tool {
     pub(crate) program: OsString,
+    pub(crate) shown_as: Option<OsString>,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) env_remove: Vec<OsString>,
@@ -51,6 +52,7 @@ impl Tool {
     pub fn new(program: impl Into<OsString>) -> Self {
         Self {
             program: program.into(),
+            shown_as: None,
             args: Vec::new(),
             env: Vec::new(),
             env_remove: Vec::new(),
@@ -67,6 +69,13 @@ impl Tool {
             token: None,
             whole_environment: false,
         }
+    }
+
+    /// Has it listed, and spoken of, under this name instead of the path that it is started by.
+    #[must_use]
+    pub fn shown_as(mut self, name: impl Into<OsString>) -> Self {
+        self.shown_as = Some(name.into());
+        self
     }
 
     /// Adds an argument. Never a secret: arguments are public.
@@ -189,6 +198,6 @@ impl Tool {
 
     /// The name under which messages and logs speak of it.
     pub(crate) fn name(&self) -> String {
-        self.program.to_string_lossy().into_owned()
+        self.shown_as.as_ref().unwrap_or(&self.program).to_string_lossy().into_owned()
     }
 }

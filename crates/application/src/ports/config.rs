@@ -113,6 +113,9 @@ pub trait ConfigLoader: Send + Sync {
     /// Reads it afresh. A file that is missing or is not YAML at all is an `INVALID_CONFIG` failure;
     /// everything else is told as issues beside what is good.
     async fn load(&self) -> Result<LoadedConfig, Failure>;
+    /// A number that is another one when what [`ConfigLoader::load`] would read has been written to,
+    /// replaced, removed or made since. Cheap: nothing is read, so it may be asked every minute.
+    fn fingerprint(&self) -> u64;
     /// Reads the files and runs the commands behind a project's secrets. One that cannot be had is
     /// `INVALID_CONFIG`, naming the key, never the value.
     async fn resolve_secrets(&self, project: Project) -> Result<Project, Failure>;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a broken assumption is to end the test")]
 
+mod daemon;
 mod down;
 mod dry_run;
 mod health;
@@ -16,9 +17,9 @@ mod schedule;
 mod scheduled;
 mod stages;
 mod summary;
+mod systemd;
 mod watch;
 
-mod systemd;
 use std::sync::Arc;
 
 use backupctl_application::context::Observer;

@@ -42,7 +42,7 @@ async fn reload(global: &Global, out: &Out) -> CommandResult {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let identity = defaults::identity();
     let registries = defaults::registries(&settings.base_dir, &identity, &clock);
-    wire::refuse_unsupported(&mut loaded, &registries);
+    registries.refuse_unsupported(&mut loaded);
     let lines: Vec<String> = loaded.issues().into_iter().map(wire::issue_line).collect();
     if !out.is_json() {
         for line in &lines {
@@ -90,7 +90,7 @@ async fn validate(global: &Global, out: &Out) -> CommandResult {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let identity = defaults::identity();
         let registries = defaults::registries(&settings.base_dir, &identity, &clock);
-        wire::refuse_unsupported(&mut loaded, &registries);
+        registries.refuse_unsupported(&mut loaded);
     }
     let issues = loaded.issues();
     let code = if issues.is_empty() { status::SUCCESS } else { status::USAGE };

@@ -16,6 +16,7 @@ pub async fn config_loader(loader: Arc<dyn ConfigLoader>, names: &[&str]) {
         let found: Vec<&str> = config.projects.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(found, names);
     }
+    assert_eq!(loader.fingerprint(), loader.fingerprint(), "nothing has changed");
     let plain = loader.resolve_secret("audit.url", Secret::value("text")).await.unwrap();
     assert_eq!(plain.expose().unwrap(), "text");
     let missing = Secret::File("/nonexistent/backupctl-contract".into());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -39,6 +40,7 @@ pub struct FakeConfig {
     core: Core,
     config: Mutex<LoadedConfig>,
     secrets: Mutex<HashMap<String, String>>,
+    changes: AtomicU64,
 }
 
 injectable!(FakeConfig);
@@ -55,6 +57,7 @@ impl FakeConfig {
                 warnings: Vec::new(),
             }),
             secrets: Mutex::default(),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -90,6 +93,12 @@ impl FakeConfig {
     /// Changes anything.
     pub fn change(&self, change: impl FnOnce(&mut LoadedConfig)) {
         change(&mut locked(&self.config));
+        self.touch();
+    }
+
+    /// The file looks changed, whatever is in it.
+    pub fn touch(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
     /// What the file at that path, or that command, gives as a secret.
@@ -116,6 +125,10 @@ impl ConfigLoader for FakeConfig {
     async fn load(&self) -> Result<LoadedConfig, Failure> {
         self.core.call("load", "config load", None).await?;
         Ok(locked(&self.config).clone())
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     async fn resolve_secrets(&self, mut project: Project) -> Result<Project, Failure> {

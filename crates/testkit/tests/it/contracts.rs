@@ -5,8 +5,8 @@ use std::sync::Arc;
 use backupctl_application::ports::{Clock, Heartbeat, LockHolder, TargetState};
 use backupctl_domain::project::Engine;
 use backupctl_domain::{ErrorCode, Failure};
-use backupctl_testkit::builders::project;
-use backupctl_testkit::fakes::{FakeMonitor, FakeNotifier, Inject};
+use backupctl_testkit::builders::{name, project};
+use backupctl_testkit::fakes::{FakeMonitor, FakeNotifier, Fate, Inject};
 use backupctl_testkit::{TestBench, contracts};
 
 #[tokio::test]
@@ -33,6 +33,25 @@ async fn processes() {
     };
     let is_held = |project: &_| bench.lock.is_held(project);
     contracts::processes(bench.processes.clone(), hold, is_held).await;
+}
+
+#[tokio::test]
+async fn launcher() {
+    let bench = TestBench::new();
+    let failure = |code| Failure::new(code, "injected");
+    for (project, fate) in [
+        ("bad", Fate::Failed(failure(ErrorCode::HookFailed))),
+        ("folded", Fate::Folded),
+        ("broken", Fate::NotStarted(failure(ErrorCode::InvalidConfig))),
+        ("killed", Fate::Lost { begun: true }),
+        ("stillborn", Fate::Lost { begun: false }),
+        ("endless", Fate::Endless),
+    ] {
+        bench.launcher.set_fate(&name(project), fate);
+    }
+    contracts::launcher(bench.launcher.clone()).await;
+    let made = bench.launcher.made();
+    assert!(made.iter().all(|launch| launch.ended.is_some()), "{made:?}");
 }
 
 #[tokio::test]
