@@ -381,6 +381,9 @@ pub(crate) struct WatchArgs {
     /// Tell nobody
     #[arg(long)]
     pub no_notify: bool,
+    /// Send the daily summary too, where one is due by `daily_summary_cron` and no daemon runs to do it
+    #[arg(long, conflicts_with_all = ["from_repository", "no_notify"])]
+    pub summary: bool,
     /// Write metrics for node_exporter's textfile collector to this file
     #[arg(long, value_name = "PATH", conflicts_with = "from_repository")]
     pub textfile: Option<PathBuf>,

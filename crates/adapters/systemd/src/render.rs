@@ -118,7 +118,7 @@ fn watch(plan: &UnitPlan) -> Result<String, Failure> {
     needs.extend(&Needs { reads: secrets, ..Needs::default() });
     let mut out = head(plan, "Looks whether backups are as new as promised", &needs)?;
     out.push_str("\n[Service]\nType=oneshot\n");
-    line(&mut out, "ExecStart", &command(plan, &["watch"])?);
+    line(&mut out, "ExecStart", &command(plan, &["watch", "--summary"])?);
     out.push_str("TimeoutStartSec=10min\n");
     out.push_str(&sandbox::service(plan, &needs)?);
     out.extend(["\n[", OWN_SECTION, "]\n"]);

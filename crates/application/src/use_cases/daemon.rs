@@ -354,10 +354,11 @@ impl Daemon {
                 .map(|slot| slot.map(|slot| Due { slot, trigger: Trigger::Scheduled }))
         } else {
             slots::settle(world, project, now, why).await.map(|settled| {
-                for missed in &settled.missed {
+                if let (Some(first), Some(last)) = (settled.missed.first(), settled.missed.last()) {
+                    let count: u64 = settled.missed.iter().map(|missed| missed.count).sum();
                     let event = json!({
-                        "event": "missed", "first": missed.first, "last": missed.last,
-                        "count": missed.count, "why": why,
+                        "event": "missed", "first": first.first, "last": last.last, "count": count,
+                        "why": why,
                     });
                     self.shared.tell(Some(name.as_str()), event);
                 }

@@ -60,7 +60,12 @@ pub async fn resume(world: &World, project: &ProjectName) -> Result<ScheduleMemo
             memory.handled_until = memory.handled_until.max(Some(now));
         }
         end_of_itself(memory, now);
-        memory.pause = None;
+        // Ended now rather than forgotten: a backup that has grown old meanwhile is excused until the
+        // first slot after the pause, as after one that ended by itself.
+        memory.pause = memory.pause.map(|pause| Pause {
+            until: Some(pause.until.map_or(now, |until| until.min(now))),
+            ..pause
+        });
     };
     let memory = world.schedules.update_project(project, Box::new(change)).await?;
     tracing::info!(%project, "schedule resumed");

@@ -77,6 +77,20 @@ impl Summary {
         SummaryReport { notice, channels: told.channels, problems }
     }
 
+    /// Sends it where one is missing that belongs to today, and no daemon is there to do it.
+    pub async fn send_if_owed(
+        &self,
+        loaded: &LoadedConfig,
+    ) -> Result<Option<SummaryReport>, Failure> {
+        let world = &self.world;
+        let Some(schedule) = schedule(loaded, &world.settings.timezone) else { return Ok(None) };
+        let owed = is_owed(world, &schedule, world.clock.now()).await?;
+        if !owed || world.processes.daemon().await?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.send(loaded).await))
+    }
+
     /// A line for each project that is not turned off, those that nobody can read included.
     async fn entries(
         &self,
@@ -164,6 +178,23 @@ impl Summary {
         };
         entries.into_iter().filter_map(record).collect()
     }
+}
+
+/// Whether a summary is missing that belongs to the day that it is now, by when they are due and when the
+/// last one was dealt with. Who asks for the first time is owed nothing for the time before.
+pub async fn is_owed(world: &World, schedule: &Schedule, now: Timestamp) -> Result<bool, Failure> {
+    let Some(handled) = world.schedules.machine().await?.summary_handled_until else {
+        let change = Box::new(move |memory: &mut MachineMemory| {
+            memory.summary_handled_until = memory.summary_handled_until.or(Some(now));
+        });
+        world.schedules.update_machine(change).await?;
+        return Ok(false);
+    };
+    let day = |at: Timestamp| schedule.timezone.to_datetime(at).date();
+    let slot = schedule.previous_at(now);
+    // One that was due just before midnight is not forgotten at midnight.
+    let recent = |slot| now.duration_since(slot) < SignedDuration::from_hours(1);
+    Ok(slot.is_some_and(|slot| slot > handled && (day(slot) == day(now) || recent(slot))))
 }
 
 /// What a summary is made of.

@@ -255,3 +255,36 @@ async fn a_kept_notice_without_a_channel_of_its_kind_stays_with_the_reason() {
     assert!(report.remaining[0].contains("no global webhook channel"), "{report:?}");
     assert_eq!(bench.fallback.entries().len(), 1);
 }
+
+/// Sends one where one is owed, as `watch --summary` does; whether one went out.
+async fn send_if_owed(bench: &TestBench, now: &str) -> bool {
+    bench.clock.set(at(now));
+    let config: Arc<dyn ConfigLoader> = bench.config.clone();
+    let loaded = config.load().await.unwrap();
+    Summary::new(bench.world(), config).send_if_owed(&loaded).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn without_a_daemon_whoever_looks_sends_it_once_a_day() {
+    let bench = bench();
+    bench.config.set_projects([daily("shop").build()]);
+    // Asked for the first time: nothing is owed for the time before.
+    assert!(!send_if_owed(&bench, "2026-03-18T09:00:00Z").await);
+    assert!(!send_if_owed(&bench, "2026-03-19T07:45:00Z").await);
+    assert!(send_if_owed(&bench, "2026-03-19T08:10:00Z").await);
+    assert!(!send_if_owed(&bench, "2026-03-19T08:25:00Z").await);
+    // Off all day and the morning after: the one of the day before is nobody's news any more.
+    assert!(!send_if_owed(&bench, "2026-03-21T07:00:00Z").await);
+    // A daemon does it itself.
+    bench.processes.set_daemon(99);
+    assert!(!send_if_owed(&bench, "2026-03-22T08:10:00Z").await);
+}
+
+#[tokio::test]
+async fn one_that_is_due_just_before_midnight_is_sent_behind_it() {
+    let bench = bench();
+    bench.config.set_projects([daily("shop").build()]);
+    bench.config.change_global(|global| "55 23 * * *".clone_into(&mut global.daily_summary_cron));
+    assert!(!send_if_owed(&bench, "2026-03-18T09:00:00Z").await);
+    assert!(send_if_owed(&bench, "2026-03-19T00:05:00Z").await);
+}

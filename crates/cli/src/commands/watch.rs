@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use backupctl_adapters::application::ports::ConfigLoader;
+use backupctl_adapters::application::use_cases::summary::Summary;
 use backupctl_adapters::application::use_cases::{Told, Watch, WatchReport, Watched, metrics};
 use backupctl_adapters::domain::freshness::Freshness;
 use backupctl_adapters::domain::notice;
@@ -37,6 +38,14 @@ pub(crate) async fn run(global: &Global, out: Out, args: WatchArgs) -> CommandRe
     } else {
         watch.execute(&entries).await
     };
+    if args.summary {
+        let summary = Summary::new(Arc::clone(&app.world), app.config.clone());
+        for problem in
+            summary.send_if_owed(&app.loaded).await?.map_or_else(Vec::new, |s| s.problems)
+        {
+            app.out.warn(format!("daily summary: {problem}"));
+        }
+    }
     // After the look, so that what it has found is in there.
     let written = match &args.textfile {
         Some(path) => write_textfile(path, &metrics::gather(&app.world, entries).await),

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use backupctl_domain::ProjectName;
 use backupctl_domain::schedule::Schedule;
-use backupctl_domain::schedule::memory::MachineMemory;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
@@ -74,19 +72,8 @@ impl Duties {
         self.summary = roster.config().and_then(|config| summary::schedule(config, zone));
         self.summary_next = self.summary.as_ref().and_then(|schedule| schedule.next_after(now));
         let Some(schedule) = self.summary.as_ref().filter(|_| !self.summarizing) else { return };
-        match world.schedules.machine().await {
-            Ok(MachineMemory { summary_handled_until: Some(handled), .. }) => {
-                self.summary_wanted = is_owed(schedule, handled, now);
-            }
-            Ok(_) => {
-                // The first daemon ever owes nothing for the time before it.
-                let change = Box::new(move |m: &mut MachineMemory| {
-                    m.summary_handled_until = m.summary_handled_until.or(Some(now));
-                });
-                if let Err(failure) = world.schedules.update_machine(change).await {
-                    warn!("the machine's memory: {}", failure.full_message());
-                }
-            }
+        match summary::is_owed(world, schedule, now).await {
+            Ok(owed) => self.summary_wanted = owed,
             Err(failure) => warn!("the machine's memory: {}", failure.full_message()),
         }
     }
@@ -186,12 +173,4 @@ impl Duties {
             Done::Run(_) | Done::Told => {}
         }
     }
-}
-
-/// Whether a summary is missing that belongs to the day that it is now.
-fn is_owed(schedule: &Schedule, handled: Timestamp, now: Timestamp) -> bool {
-    let day = |at: Timestamp, zone: &TimeZone| zone.to_datetime(at).date();
-    schedule.previous_at(now).is_some_and(|slot| {
-        slot > handled && day(slot, &schedule.timezone) == day(now, &schedule.timezone)
-    })
 }
