@@ -1,3 +1,5 @@
+//! The launcher against scripts that answer as the program does, and as it never should.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The files of schedules: the contract, and one that somebody has broken.
+
 use std::sync::Arc;
 
 use backupctl_testkit::{WorkDir, contracts};
