@@ -12,6 +12,8 @@ pub mod planner;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,10 +77,9 @@ pub struct Schedule {
     pub catch_up: CatchUp,
     /// How late a run may be before it counts as missed or overdue.
     pub grace: Duration,
-    /// The expression, read. Shared by all copies: a thousand projects often have one between them.
-    slots: Arc<Cron>,
-    /// The same days, each with one slot at midnight.
-    days: Arc<Cron>,
+    /// The five fields that it stands for. They are read when there is a question: read, they take
+    /// 5 KiB, and a daemon holds a thousand schedules of which each has a question a day to answer.
+    fields: Box<str>,
 }
 
 impl Schedule {
@@ -95,18 +96,22 @@ impl Schedule {
         grace: Duration,
     ) -> Result<Self, String> {
         let cron = cron.into();
-        let (slots, days) = parse(&cron).map_err(|why| format!("cron {cron:?}: {why}"))?;
-        let (slots, days) = (Arc::new(slots), Arc::new(days));
-        Ok(Self { cron, timezone, catch_up, grace, slots, days })
+        let fields = parse(&cron).map_err(|why| format!("cron {cron:?}: {why}"))?;
+        Ok(Self { cron, timezone, catch_up, grace, fields })
     }
 
     /// The first slot after `time`; `None` when there is none before the calendar's end.
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+        let slots = self.read_slots()?;
+        self.next_of(&slots, time)
+    }
+
+    fn next_of(&self, slots: &Cron, time: Timestamp) -> Option<Timestamp> {
         let mut slot = self.wall_clock(time);
         // Several slots of a skipped hour share one instant, and those of an hour that is
         // happening for the second time are past: both are passed over here.
         loop {
-            slot = self.slots.find_next_occurrence(&slot, false).ok()?;
+            slot = slots.find_next_occurrence(&slot, false).ok()?;
             let at = self.instant(slot)?;
             if at > time {
                 return Some(at);
@@ -127,8 +132,9 @@ impl Schedule {
             _ => now,
         };
         let mut inclusive = true;
+        let slots = self.read_slots()?;
         loop {
-            slot = self.slots.find_previous_occurrence(&slot, inclusive).ok()?;
+            slot = slots.find_previous_occurrence(&slot, inclusive).ok()?;
             inclusive = false;
             let at = self.instant(slot)?;
             if at <= time {
@@ -139,7 +145,9 @@ impl Schedule {
 
     /// The slots after `after` up to and including `until`, oldest first.
     pub fn slots(&self, after: Timestamp, until: Timestamp) -> impl Iterator<Item = Timestamp> {
-        let next = move |at: Timestamp| self.next_after(at).filter(|slot| *slot <= until);
+        let slots = self.read_slots();
+        let next =
+            move |at: Timestamp| self.next_of(slots.as_ref()?, at).filter(|slot| *slot <= until);
         std::iter::successors(next(after), move |slot| next(*slot))
     }
 
@@ -148,8 +156,9 @@ impl Schedule {
     /// a change to summer time, too). `None` where fewer than two slots are left.
     pub fn expected_interval(&self, now: Timestamp) -> Option<Duration> {
         let today = self.wall_clock(now);
-        let minutes = self.slots.pattern.minutes.values();
-        let hours = self.slots.pattern.hours.values();
+        let (slots, days) = (self.read_slots()?, self.read_days()?);
+        let minutes = slots.pattern.minutes.values();
+        let hours = slots.pattern.hours.values();
         let of_day: Vec<i64> = hours
             .iter()
             .flat_map(|h| minutes.iter().map(move |m| i64::from(*h) * 60 + i64::from(*m)))
@@ -159,13 +168,13 @@ impl Schedule {
 
         let from = today.checked_sub(1.week()).ok()?;
         let until = today.checked_add(1.week()).ok()?;
-        let mut day = match self.days.find_previous_occurrence(&from, true) {
+        let mut day = match days.find_previous_occurrence(&from, true) {
             Ok(day) => day,
-            Err(_) => self.days.find_next_occurrence(&from, false).ok()?,
+            Err(_) => days.find_next_occurrence(&from, false).ok()?,
         };
         let mut longest = within_a_day;
         while day <= until {
-            let Ok(next) = self.days.find_next_occurrence(&day, false) else { break };
+            let Ok(next) = days.find_next_occurrence(&day, false) else { break };
             let apart = next.duration_since(day).as_mins();
             longest = longest.max(apart + first - last);
             day = next;
@@ -176,7 +185,19 @@ impl Schedule {
     /// The schedule in words: `every day at 02:00`; the expression itself where words would be
     /// longer than it is worth.
     pub fn describe(&self) -> String {
-        describe::in_words(&self.slots).unwrap_or_else(|| self.cron.clone())
+        self.read_slots()
+            .and_then(|slots| describe::in_words(&slots))
+            .unwrap_or_else(|| self.cron.clone())
+    }
+
+    /// The expression, read: it could be when the schedule was made.
+    fn read_slots(&self) -> Option<Arc<Cron>> {
+        read(&self.fields)
+    }
+
+    /// The same days, each with one slot at midnight.
+    fn read_days(&self) -> Option<Arc<Cron>> {
+        read(&midnights(&self.fields))
     }
 
     /// What the wall clock shows at `time`, down to the minute: slots are whole minutes.
@@ -201,7 +222,8 @@ impl Schedule {
     }
 }
 
-fn parse(cron: &str) -> Result<(Cron, Cron), String> {
+/// The five fields of an expression that is found to be good.
+fn parse(cron: &str) -> Result<Box<str>, String> {
     let text = cron.trim();
     if text.is_empty() {
         return Err("is empty; five fields are needed, e.g. \"0 2 * * *\", or @daily".to_owned());
@@ -229,13 +251,13 @@ fn parse(cron: &str) -> Result<(Cron, Cron), String> {
     }
     // The parser passes over an empty item of a list.
     let has_gap = |field: &str| field.split(',').any(str::is_empty);
-    let slots = read(&fields).filter(|_| !fields.iter().any(|field| has_gap(field)));
-    let Some(slots) = slots else {
+    let five = fields.join(" ").into_boxed_str();
+    if read(&five).is_none() || fields.iter().any(|field| has_gap(field)) {
         // Reading is slow, so each field is read by itself only to find the wrong one.
         for (at, (name, range)) in FIELDS.iter().enumerate() {
             let mut alone = ["*"; 5];
             alone[at] = fields[at];
-            if has_gap(fields[at]) || read(&alone).is_none() {
+            if has_gap(fields[at]) || read(&alone.join(" ")).is_none() {
                 return Err(format!(
                     "{name} {:?} is not valid; it takes {range}; also lists (1,2), ascending \
                      ranges (1-5) and steps (*/2)",
@@ -244,18 +266,40 @@ fn parse(cron: &str) -> Result<(Cron, Cron), String> {
             }
         }
         return Err("is not a valid cron expression".to_owned());
-    };
-    let days = read(&["0", "0", fields[2], fields[3], fields[4]])
-        .ok_or("is not a valid cron expression")?;
+    }
+    let days = read(&midnights(&five)).ok_or("is not a valid cron expression")?;
     // 30 February parses and never comes. A leap day on a given weekday takes up to 40 years.
     let begin = DateTime::constant(2000, 1, 1, 0, 0, 0, 0);
     match days.find_next_occurrence(&begin, true) {
-        Ok(_) => Ok((slots, days)),
+        Ok(_) => Ok(five),
         Err(_) => Err("never comes true: no such day exists".to_owned()),
     }
 }
 
-fn read(fields: &[&str]) -> Option<Cron> {
-    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    parser.parse(&fields.join(" ")).ok()
+/// The same five fields with one slot a day, at midnight.
+fn midnights(fields: &str) -> String {
+    let days = fields.splitn(3, ' ').nth(2).unwrap_or_default();
+    format!("0 0 {days}")
+}
+
+/// How many expressions a thread remembers having read: questions about one schedule come together.
+const REMEMBERED: usize = 16;
+
+thread_local! {
+    static READ: RefCell<VecDeque<(Box<str>, Arc<Cron>)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Reads five fields, or remembers them.
+fn read(fields: &str) -> Option<Arc<Cron>> {
+    READ.with_borrow_mut(|known| {
+        if let Some((_, cron)) = known.iter().find(|(text, _)| **text == *fields) {
+            return Some(Arc::clone(cron));
+        }
+        let parser =
+            CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let cron = Arc::new(parser.parse(fields).ok()?);
+        known.truncate(REMEMBERED - 1);
+        known.push_front((fields.into(), Arc::clone(&cron)));
+        Some(cron)
+    })
 }

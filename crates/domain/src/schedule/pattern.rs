@@ -72,7 +72,10 @@ impl Schedule {
     ///
     /// What of it cannot be said by lists of values: the weekday nearest to a day (`15W`).
     pub fn pattern(&self) -> Result<Pattern, String> {
-        let pattern = &self.slots.pattern;
+        let Some(slots) = self.read_slots() else {
+            return Err(format!("cron {:?} cannot be read", self.cron));
+        };
+        let pattern = &slots.pattern;
         let days = &pattern.days;
         if days.is_feature_enabled(NEAREST_WEEKDAY)
             || !days.get_set_values(NEAREST_WEEKDAY).is_empty()
