@@ -27,6 +27,8 @@ mod restore_into;
 mod restore_parts;
 mod runs;
 mod schedule;
+mod serve;
+mod serve_kills;
 mod signals;
 mod snapshots;
 mod support;

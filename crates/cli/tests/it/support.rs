@@ -7,7 +7,7 @@ mod process;
 
 pub(crate) use claims::{STAGES, words};
 pub(crate) use gate::Gate;
-pub(crate) use process::{Output, Running, wait_until};
+pub(crate) use process::{Output, Running, mentioning, wait_until};
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -29,6 +29,8 @@ pub(super) struct Standing {
     wired: Option<Wired>,
     /// Whether people are just being told.
     telling: bool,
+    /// Whether there is more to tell when they have been.
+    more_to_tell: bool,
 }
 
 /// Leaves of each project what schedule, watch and notices need: each run reads the rest afresh, and
@@ -273,6 +275,7 @@ impl Daemon {
     fn tell_people(&mut self) {
         let Some(config) = self.roster.config().cloned() else { return };
         if std::mem::replace(&mut self.standing.telling, true) {
+            self.standing.more_to_tell = true;
             return;
         }
         let (ports, problem) = (self.ports.clone(), self.standing.problem.clone());
@@ -289,5 +292,8 @@ impl Daemon {
     /// People have been told of the configuration.
     pub(super) fn told(&mut self) {
         self.standing.telling = false;
+        if std::mem::take(&mut self.standing.more_to_tell) {
+            self.tell_people();
+        }
     }
 }

@@ -95,3 +95,23 @@ async fn each_slot_of_a_broken_project_is_a_failed_run_that_is_told() {
     assert_eq!(last.due_at, Some(at("2026-03-18T03:00:00Z")));
     assert_eq!(failed(&bench), 3);
 }
+
+#[tokio::test]
+async fn a_configuration_that_is_mended_while_people_are_being_told_is_told_too() {
+    let bench = TestBench::new();
+    let shop = backupctl_testkit::project("shop").slack("https://hooks.example/x").build();
+    bench.config.set_projects([shop]);
+    let served = serve(&bench);
+    bench.clock.sleep_until(at("2026-03-18T00:10:00Z")).await;
+    let slow = bench.slack.hold("notify");
+    bench.config.fail_once("load", Failure::new(ErrorCode::InvalidConfig, "line 3: no YAML"));
+    served.control.reload().await.unwrap_err();
+    slow.entered().await;
+    served.control.reload().await.unwrap();
+    slow.release();
+    bench.slack.received(2).await;
+    let told: Vec<_> =
+        of_the_config(&bench).iter().map(|notice| notice.data["status"].clone()).collect();
+    assert_eq!(told, ["config_broken", "config_good"]);
+    served.stop().await;
+}
