@@ -5,6 +5,7 @@
 //! figment); readers (`reader`) take typed values out of the result and collect every mistake, and
 //! `global` and `project` build the domain's types from them.
 
+mod apart;
 mod environment;
 mod expand;
 mod fingerprint;

@@ -9,13 +9,14 @@ use backupctl_application::ports::{ConfigIssue, GlobalSettings, LoadedConfig, Pr
 use backupctl_domain::{ErrorCode, Failure, Secret};
 use figment::value::Dict;
 
+use crate::apart;
 use crate::environment::{Environment, Variables, parse_dotenv};
 use crate::global;
 use crate::keys::Scope;
 use crate::layers::{self, Arena, FileLayer, Origin, merge, shared_part};
 use crate::project;
 use crate::reader::{Context, Purpose, Reader};
-use crate::yaml::{self, Node, Place, Yaml};
+use crate::yaml::{self, Node, ParseError, Place, Yaml};
 
 /// What was loaded, and the audit database's password, which is yet to be put into its URL.
 pub(crate) struct Loaded {
@@ -36,7 +37,21 @@ pub(crate) fn load(
         )
         .with_remedy("let this user read the file, or name another with `--config`")
     })?;
-    let root = yaml::parse(&text).map_err(|e| {
+    let understood = |root: &Result<Node, ParseError>| understand(file, root, environment, purpose);
+    match apart::lent(|| yaml::parse(&text), understood) {
+        Some(loaded) => loaded,
+        None => understand(file, &yaml::parse(&text), environment, purpose),
+    }
+}
+
+/// What the document says, if it is one.
+fn understand(
+    file: &Path,
+    root: &Result<Node, ParseError>,
+    environment: &Environment,
+    purpose: Purpose,
+) -> Result<Loaded, Failure> {
+    let root = root.as_ref().map_err(|e| {
         let place = e.place.map_or(String::new(), |p| format!(":{}:{}", p.line, p.column));
         Failure::new(
             ErrorCode::InvalidConfig,
@@ -61,7 +76,7 @@ pub(crate) fn load(
     }
     let mut warnings = Vec::new();
     let variables = variables(file, environment, &mut warnings);
-    Ok(read(file, &root, &variables, purpose, warnings))
+    Ok(read(file, root, &variables, purpose, warnings))
 }
 
 /// The `.env` file: the one beside the configuration. For a `config/projects.yml` that has none
