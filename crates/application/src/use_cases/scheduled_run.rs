@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use backupctl_domain::schedule::memory::Pause;
+use backupctl_domain::schedule::memory::{Pause, ScheduleMemory};
 use backupctl_domain::schedule::planner::{Due, PUNCTUAL};
 use backupctl_domain::{Failure, Project, Trigger};
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +48,11 @@ pub async fn begin(world: &Arc<World>, project: &Project) -> Result<Start, Failu
             return Ok(anyhow);
         }
     };
+    // What shows, to whoever asks for the daemon, that there is something else.
+    let seen = Box::new(move |memory: &mut ScheduleMemory| memory.timer_at = Some(now));
+    if let Err(failure) = world.schedules.update_project(&project.name, seen).await {
+        warn!(project = %project.name, "the schedule's memory: {}", failure.full_message());
+    }
     if let Some(pause) = memory.pause_at(now) {
         info!(project = %project.name, "paused: no run is made");
         return Ok(Start::Paused(pause));

@@ -325,27 +325,32 @@ async fn a_schedule_that_nothing_starts_is_told_and_whatever_starts_it_is_seen()
         bench.audit.seed(run.success(MINUTE).build());
     };
     let (outcome, message) = judged().await;
-    assert_eq!(outcome, CheckOutcome::Warn);
+    assert_eq!(outcome, CheckOutcome::Fail);
     assert!(message.contains("nothing starts the scheduled runs of shop:"), "{message}");
-    ran("2026-03-15T03:00:00Z", Trigger::Scheduled);
+    ran("2026-03-18T02:00:00Z", Trigger::Scheduled);
+    assert_eq!(judged().await.0, CheckOutcome::Fail, "the daemon that made it may be dead");
     ran("2026-03-18T03:00:00Z", Trigger::Manual);
-    assert_eq!(judged().await.0, CheckOutcome::Warn, "more than two intervals ago");
-    ran("2026-03-17T03:00:00Z", Trigger::Scheduled);
+    assert_eq!(judged().await.0, CheckOutcome::Warn, "somebody sees to it");
+    let by_timer = |time: &str| {
+        let memory = ScheduleMemory { timer_at: Some(at(time)), ..ScheduleMemory::default() };
+        bench.schedules.seed(&name("shop"), memory);
+    };
+    by_timer("2026-03-17T03:00:00Z");
     let (outcome, message) = judged().await;
     assert_eq!(outcome, CheckOutcome::Pass, "cron starts it: {message}");
 
     bench.clock.set(at("2026-03-25T12:00:00Z"));
-    assert_eq!(judged().await.0, CheckOutcome::Warn);
+    assert_eq!(judged().await.0, CheckOutcome::Fail, "more than two intervals ago");
     let unit =
         |name: &str, enabled| ServiceUnit { name: name.to_owned(), missing_program: None, enabled };
     units.install(unit("backupctl.service", Some(true)));
     let (outcome, message) = judged().await;
-    assert_eq!(outcome, CheckOutcome::Warn);
+    assert_eq!(outcome, CheckOutcome::Fail);
     assert!(message.contains("backupctl.service is enabled, but no daemon runs"), "{message}");
     units.install(unit("backupctl-watch.timer", Some(true)));
     units.install(unit("backupctl-free.timer", Some(true)));
     units.install(unit("backupctl-shop.timer", Some(false)));
-    assert_eq!(judged().await.0, CheckOutcome::Warn, "none of them starts it");
+    assert_eq!(judged().await.0, CheckOutcome::Fail, "none of them starts it");
     units.install(unit("backupctl-shop.timer", Some(true)));
     assert_eq!(judged().await.0, CheckOutcome::Pass);
     bench.processes.set_daemon(99);
@@ -361,7 +366,7 @@ async fn missed_slots_do_not_count_as_started_and_paused_projects_need_no_start(
     let run = record("shop").started_at("2026-03-18T03:00:00Z").trigger(Trigger::Scheduled);
     bench.audit.seed(run.failed(Stage::Lock, ErrorCode::RunMissed, "off", MINUTE).build());
     let units = Arc::new(FakeUnits::new(&bench.journal));
-    assert_eq!(found(&look(&bench, &units).await, "daemon").0, CheckOutcome::Warn);
+    assert_eq!(found(&look(&bench, &units).await, "daemon").0, CheckOutcome::Fail);
     let pause = Some(Pause { since: at("2026-03-10T12:00:00Z"), until: None });
     bench.schedules.seed(&name("shop"), ScheduleMemory { pause, ..ScheduleMemory::default() });
     assert_eq!(found(&look(&bench, &units).await, "daemon").0, CheckOutcome::Pass);
@@ -443,4 +448,17 @@ async fn a_summary_that_nobody_is_configured_to_get_is_a_warning() {
     let (outcome, _, message) = found(&look(&bench, &units).await, "summary");
     assert_eq!(outcome, CheckOutcome::Warn);
     assert!(message.contains("reaches nobody"), "{message}");
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_makes_an_overdue_project_no_better() {
+    let (bench, units) = backed_up(&[shop().build()]).await;
+    bench.clock.set(at("2026-03-25T12:00:00Z"));
+    let run = record("shop").started_at("2026-03-25T02:00:00Z").in_stage(Stage::PreHook).build();
+    let holder = LockHolder { pid: Some(run.pid), started: None, recovering: false };
+    bench.lock.set_held(&run.project, holder);
+    bench.audit.seed(run);
+    let (outcome, code, message) = found(&look(&bench, &units).await, "freshness");
+    assert_eq!((outcome, code), (CheckOutcome::Fail, Some(ErrorCode::RunMissed)));
+    assert!(message.contains("a run has been going on for 10h"), "{message}");
 }

@@ -30,6 +30,9 @@ pub struct ScheduleMemory {
     /// The same of what the repository itself shows, where that is watched too: it may know worse.
     #[serde(default)]
     pub repository_alert: Option<Episode>,
+    /// When a timer or cron last started a run, or was told that the schedule is paused.
+    #[serde(default)]
+    pub timer_at: Option<Timestamp>,
     /// When the last successful run started, for when the audit does not answer.
     #[serde(default)]
     pub last_success: Option<Timestamp>,

@@ -14,6 +14,7 @@ use super::schedules::judge_schedule;
 use super::{FRESHNESS, Health};
 use crate::ports::{FileSystem, ProjectEntry, ServiceUnit};
 use crate::use_cases::checks::{Check, CheckOutcome};
+use crate::use_cases::schedule::between;
 use crate::use_cases::status::{ProjectStatus, Status};
 
 /// How old the last success of a project without a schedule may be.
@@ -210,8 +211,26 @@ fn judge(p: &ProjectStatus, now: Timestamp, tz: &TimeZone) -> Option<Check> {
     let why_text =
         why.map_or_else(String::new, |e| format!("; the last run failed: {}", e.message));
 
-    if p.running.is_some() {
-        return Some(Check::pass(name, format!("a run goes on, {success}")));
+    if let Some(run) = &p.running {
+        let Freshness::Overdue { since, .. } = freshness else {
+            return Some(Check::pass(name, format!("a run goes on, {success}")));
+        };
+        // It may be the one that hangs: going on makes nothing good.
+        let failure = Failure::new(
+            ErrorCode::RunMissed,
+            format!(
+                "overdue since {}: {success}; a run has been going on for {}",
+                notice::local_time(since, tz),
+                human::age(between(run.started_at, now))
+            ),
+        )
+        .with_remedy(format!(
+            "see its stage with `backupctl status {}`; end one that hangs with `backupctl runs abort \
+             {}`",
+            p.name,
+            run.run_id.short()
+        ));
+        return Some(Check::bad(name, CheckOutcome::Fail, failure));
     }
     Some(match freshness {
         // Nothing is promised, and the check of the schedule says so of a pause.

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
+use backupctl_domain::freshness::Freshness;
 use backupctl_domain::schedule::Schedule;
 use backupctl_domain::schedule::memory::{MachineMemory, Pause};
 use backupctl_domain::{
-    BackupRun, ErrorCode, Failure, Notice, NoticeKind, Project, Trigger, human, manifest, notice,
+    ErrorCode, Failure, Notice, NoticeKind, Project, Trigger, human, manifest, notice,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Health;
-use crate::ports::{FallbackEntry, RunQuery, ServiceUnit};
+use crate::ports::{FallbackEntry, ServiceUnit};
 use crate::use_cases::checks::{Check, CheckOutcome};
 use crate::use_cases::everybody::everybody;
 use crate::use_cases::schedule::between;
@@ -21,9 +22,6 @@ use crate::use_cases::summary;
 
 /// How late a summary may be before it is missed.
 const SUMMARY_GRACE: Duration = Duration::from_mins(15);
-
-/// How many runs of a project are looked through for one that a schedule has asked for.
-const LOOKED_THROUGH: u32 = 50;
 
 /// How many projects are named.
 const NAMED: usize = 5;
@@ -71,44 +69,46 @@ impl Health {
         if idle.is_empty() {
             return Check::pass(name, "none runs: timers or cron start the runs");
         }
-        let idle = manifest::listed(&idle, NAMED);
-        if let Some(service) = units.iter().find(|unit| unit.enabled == Some(true)) {
-            let unit = &service.name;
-            return Check::warn(
-                name,
-                format!("{unit} is enabled, but no daemon runs: nothing starts the runs of {idle}"),
-                format!("see why with `systemctl status {unit}`, then `systemctl start {unit}`"),
-            );
-        }
-        Check::warn(
-            name,
-            format!(
-                "nothing starts the scheduled runs of {idle}: no daemon runs, no unit of backupctl \
-                 is installed, and no scheduled run is recorded of late"
+        let named = manifest::listed(&idle, NAMED);
+        let failure = |message, remedy: String| {
+            Failure::new(ErrorCode::DaemonNotRunning, message).with_remedy(remedy)
+        };
+        let failure = match units.iter().find(|unit| unit.enabled == Some(true)) {
+            Some(service) => failure(
+                format!(
+                    "{0} is enabled, but no daemon runs: nothing starts the runs of {named}",
+                    service.name
+                ),
+                format!("see why with `systemctl status {0}`, then `systemctl start {0}`", service.name),
             ),
-            "start `backupctl serve`, or install units with `backupctl systemd install`, or let cron \
-             start `backupctl run PROJECT --scheduled`",
-        )
+            None => failure(
+                format!(
+                    "nothing starts the scheduled runs of {named}: no daemon runs, no unit of \
+                     backupctl is installed, and no timer or cron job has started one of late"
+                ),
+                "start `backupctl serve`, or install units with `backupctl systemd install`, or let \
+                 cron start `backupctl run PROJECT --scheduled`"
+                    .to_owned(),
+            ),
+        };
+        // A person, or somebody's own job, may back up by plain `run`: then nothing is dead.
+        let by_hand = |p: &ProjectStatus| {
+            p.last_run.as_ref().is_some_and(|run| run.trigger == Trigger::Manual)
+                && matches!(p.freshness, Some(Freshness::Fresh { .. }))
+        };
+        let all_by_hand = all.iter().filter(|p| idle.contains(&p.name)).all(by_hand);
+        let outcome = if all_by_hand { CheckOutcome::Warn } else { CheckOutcome::Fail };
+        Check::bad(name, outcome, failure)
     }
 
-    /// Whether a run that a schedule has asked for was made within two of its intervals.
+    /// Whether a timer or cron started a run within two of the schedule's intervals. Runs that a daemon
+    /// made show nothing: it may be dead.
     async fn is_started(&self, p: &ProjectStatus, schedule: &Schedule, now: Timestamp) -> bool {
+        let Some(project) = &p.project else { return false };
         let interval = schedule.expected_interval(now).unwrap_or(Duration::from_hours(366 * 24));
         let limit = interval.saturating_mul(2).saturating_add(schedule.grace);
-        let shows = |run: &BackupRun| {
-            matches!(run.trigger, Trigger::Scheduled | Trigger::CatchUp)
-                && run.error.as_ref().is_none_or(|e| e.code != ErrorCode::RunMissed)
-                && between(run.started_at, now) <= limit
-        };
-        if p.last_run.iter().chain(&p.last_success).any(shows) {
-            return true;
-        }
-        let query = RunQuery {
-            project: p.project.as_ref().map(|project| project.name.clone()),
-            limit: Some(LOOKED_THROUGH),
-            ..RunQuery::default()
-        };
-        self.world.audit.find_runs(&query).await.is_ok_and(|runs| runs.iter().any(shows))
+        let memory = self.world.schedules.project(&project.name).await.unwrap_or_default();
+        memory.timer_at.is_some_and(|at| between(at, now) <= limit)
     }
 
     /// The daily summary: that the last one reached people, and that none is missing where a daemon
