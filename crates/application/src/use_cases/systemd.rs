@@ -21,8 +21,8 @@ pub use verify::VerifyUnits;
 
 use crate::World;
 use crate::ports::{
-    Alert, ConfigLoader, GlobalSettings, NeedsTool, PlannedProject, ProjectEntry, UnitOptions, UnitPlan,
-    UnitUser,
+    Alert, ConfigLoader, GlobalSettings, NeedsTool, PlannedProject, ProjectEntry, UnitOptions,
+    UnitPlan, UnitUser,
 };
 
 /// What units are planned from.
