@@ -156,6 +156,12 @@ impl Target {
         let reason = self.redactor.redact(&reason.to_string());
         let message = format!("the audit database {} failed: {}", self.shown, reason.trim());
         let remedy = match &self.kind {
+            Kind::Sqlite { path, .. } if is_damaged(&reason) => format!(
+                "the file is damaged: move {0}, {0}-wal and {0}-shm aside, make a new one with \
+                 `backupctl init`, and bring into it what waits with `backupctl recover`; snapshots \
+                 are not touched",
+                path.display()
+            ),
             Kind::Sqlite { path, .. } => format!(
                 "check that {} can be written by this user and its disk is not full",
                 path.parent().unwrap_or(path).display()
@@ -338,4 +344,9 @@ fn is_undefined_table(error: &DbErr) -> bool {
         return false;
     };
     e.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "42P01")
+}
+
+/// Whether SQLite says that the file itself is broken: `SQLITE_CORRUPT`, `SQLITE_NOTADB`.
+fn is_damaged(reason: &str) -> bool {
+    ["file is not a database", "malformed"].iter().any(|words| reason.contains(words))
 }

@@ -203,3 +203,15 @@ async fn a_url_of_another_kind_is_refused_without_showing_it() {
         assert!(!failure.message.contains("secretpw"), "{failure}");
     }
 }
+
+#[tokio::test]
+async fn a_damaged_embedded_database_says_how_to_go_on() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("audit.db"), [0x5a; 8192]).unwrap();
+    let log = open(&sqlite_url(dir.path()), &HeldClock::new());
+    let failure = log.find_runs(&RunQuery::default()).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::AuditUnavailable);
+    for words in ["the file is damaged", "backupctl init", "backupctl recover"] {
+        assert!(failure.remedy.contains(words), "{failure:?}");
+    }
+}

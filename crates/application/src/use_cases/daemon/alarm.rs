@@ -60,8 +60,8 @@ fn broken(failure: &Failure, since: Timestamp, now: Timestamp) -> Notice {
         format!("\nSince: {}", human::age(age))
     };
     let text = format!(
-        "⚠️ The configuration of backupctl cannot be loaded\nThe daemon goes on with the last good \
-         one.{since_when}"
+        "⚠️ The configuration of backupctl cannot be loaded\nNo backup is made until it is \
+         repaired: each run that comes due fails.{since_when}"
     );
     let why = failure.full_message();
     let notice = notice("config_broken", text, now);
