@@ -24,6 +24,12 @@ pub(crate) fn unit() -> String {
     )
 }
 
+/// The command by which a unit that has started or run well says so: its next failure is news. Outside
+/// the unit's user and sandbox, which may not write there; that it fails is no failure of the unit.
+pub(crate) fn well() -> String {
+    format!("-+/bin/sh {OWN_DIR}/{SCRIPT} --well %n")
+}
+
 /// How a message is handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -204,6 +210,13 @@ fn one_line(text: &str) -> String {
 const BEGIN: &str = r#"# Tells that the unit named by $1 has failed, also when backupctl itself cannot start.
 # No secret is in an argument: curl reads the addresses from files that root alone may read.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# What has been posted, a file for each unit and exit status.
+stamps=${RUNTIME_DIRECTORY:-/run/backupctl-failure}
+if [ "$1" = --well ]; then
+  # That unit is well again: its next failure is news.
+  rm -f -- "$stamps/$2".*
+  exit 0
+fi
 unit=$1
 host=$(uname -n)
 result=${MONITOR_SERVICE_RESULT:-$(systemctl show -p Result --value "$unit" 2>/dev/null)}
@@ -217,13 +230,17 @@ message="$unit failed on $host ($how).$why Backups may not be running. See: jour
 # Nothing of it may end a quoted text of JSON.
 message=$(printf '%s' "$message" | tr '\000-\037"\\' ' ')
 
-if command -v systemd-cat >/dev/null 2>&1; then
-  printf '%s\n' "$message" | systemd-cat -t backupctl-failure -p err
-fi || logger -t backupctl-failure -p daemon.err -- "$message"
+if command -v systemd-cat >/dev/null 2>&1 &&
+  printf '%s\n' "$message" | systemd-cat -t backupctl-failure -p err; then
+  :
+else
+  logger -t backupctl-failure -p daemon.err -- "$message"
+fi
 wall "$message" 2>/dev/null
 
-# The same failure again and again is posted once in 20 hours; the journal has each.
-stamp=${RUNTIME_DIRECTORY:-/run/backupctl-failure}/$unit.$status
+# The same failure again and again is posted once in 20 hours, until the unit has been well; the
+# journal has each.
+stamp=$stamps/$unit.$status
 if [ -n "$(find "$stamp" -mmin -1200 2>/dev/null)" ]; then
   exit 0
 fi

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use backupctl_application::ports::{Needs, PlannedProject, ReadKind, UnitFile, UnitMode, UnitPlan};
+use backupctl_domain::schedule::CatchUp;
 use backupctl_domain::{ErrorCode, Failure};
 
 use crate::alert;
@@ -41,14 +42,15 @@ pub(crate) fn files(plan: &UnitPlan) -> Result<Vec<UnitFile>, Failure> {
                     &one_run(plan, project)?,
                     false,
                 ));
-                let timer = timer(&format!("Backups of {name}"), &calendar, true);
+                let made_up = schedule.catch_up != CatchUp::Never;
+                let timer = timer(&format!("Backups of {name}"), &calendar, Some(made_up));
                 files.push(unit(&format!("backupctl-{name}.timer"), &timer, true));
             }
         }
     }
     files.push(unit("backupctl-watch.service", &watch(plan)?, false));
     let every_quarter = ["*-*-* *:00/15:00".to_owned()];
-    let timer = timer("Watches over backups", &every_quarter, false);
+    let timer = timer("Watches over backups", &every_quarter, None);
     files.push(unit("backupctl-watch.timer", &timer, true));
     files.push(unit("backupctl-failure@.service", &alert::unit(), false));
     files.extend(alert::files(plan)?);
@@ -83,15 +85,19 @@ fn refuse_taken(name: &str) -> Result<(), Failure> {
 fn daemon(plan: &UnitPlan) -> Result<String, Failure> {
     let needs = plan.all_needs();
     let mut out = head(plan, "Backups by their schedules (backupctl serve)", &plan.shared)?;
-    line(&mut out, "StartLimitIntervalSec", "10min");
+    // Longer than five starts can take, so that also one that hangs ends in `OnFailure=`.
+    line(&mut out, "StartLimitIntervalSec", "30min");
     line(&mut out, "StartLimitBurst", "5");
     out.push_str("\n[Service]\nType=notify\nNotifyAccess=main\n");
     line(&mut out, "ExecStart", &command(plan, &["serve"])?);
     // The daemon reads its configuration again.
     line(&mut out, "ExecReload", "/bin/kill -HUP $MAINPID");
+    line(&mut out, "ExecStartPost", &alert::well());
     out.push_str(
-        "Restart=on-failure\nRestartSec=10s\nRestartPreventExitStatus=3\nSuccessExitStatus=130 \
-         143\nTimeoutStartSec=5min\nTimeoutStopSec=3min\nKillMode=mixed\nOOMPolicy=continue\n",
+        "# Whoever ends it but systemd itself ends it by mistake.\nRestart=always\nRestartSec=30s\n\
+         # A configuration that cannot be used does not get better by itself: it is told at once.\n\
+         RestartPreventExitStatus=3\nSuccessExitStatus=130 143\nTimeoutStartSec=5min\n\
+         TimeoutStopSec=3min\nKillMode=mixed\nOOMPolicy=continue\n",
     );
     out.push_str(&sandbox::service(plan, &needs)?);
     out.push_str("\n[Install]\nWantedBy=multi-user.target\n");
@@ -105,6 +111,7 @@ fn one_run(plan: &UnitPlan, project: &PlannedProject) -> Result<String, Failure>
     let mut out = head(plan, &format!("Backup of {name}"), &needs)?;
     out.push_str("\n[Service]\nType=oneshot\n");
     line(&mut out, "ExecStart", &command(plan, &["run", name, "--scheduled"])?);
+    line(&mut out, "ExecStartPost", &alert::well());
     out.push_str("TimeoutStartSec=infinity\nTimeoutStopSec=3min\nKillMode=mixed\n");
     out.push_str(&sandbox::service(plan, &needs)?);
     Ok(out)
@@ -119,6 +126,7 @@ fn watch(plan: &UnitPlan) -> Result<String, Failure> {
     let mut out = head(plan, "Looks whether backups are as new as promised", &needs)?;
     out.push_str("\n[Service]\nType=oneshot\n");
     line(&mut out, "ExecStart", &command(plan, &["watch", "--summary"])?);
+    line(&mut out, "ExecStartPost", &alert::well());
     out.push_str("TimeoutStartSec=10min\n");
     out.push_str(&sandbox::service(plan, &needs)?);
     out.extend(["\n[", OWN_SECTION, "]\n"]);
@@ -162,16 +170,21 @@ fn command(plan: &UnitPlan, words: &[&str]) -> Result<String, Failure> {
     Ok(all.join(" "))
 }
 
-fn timer(description: &str, calendar: &[String], persistent: bool) -> String {
+/// `persistent` says whether a time that passed while the machine was off is made up for: systemd knows
+/// no bound, so it is made up for however late, or never.
+fn timer(description: &str, calendar: &[String], persistent: Option<bool>) -> String {
     let mut out = String::from("[Unit]\n");
     line(&mut out, "Description", description);
     out.push_str("\n[Timer]\n");
     for value in calendar {
         line(&mut out, "OnCalendar", value);
     }
-    if persistent {
-        // What the machine slept through is made up for, or recorded as missed, by the run itself.
-        out.push_str("Persistent=true\n");
+    match persistent {
+        // The run that starts late records what was missed.
+        Some(true) => line(&mut out, "Persistent", "true"),
+        // The next run does.
+        Some(false) => line(&mut out, "Persistent", "false"),
+        None => {}
     }
     out.push_str("AccuracySec=1s\n\n[Install]\nWantedBy=timers.target\n");
     out

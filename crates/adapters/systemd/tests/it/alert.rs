@@ -40,11 +40,16 @@ async fn installed(work: &WorkDir, plan: &UnitPlan) -> Vec<UnitFile> {
 
 /// Runs the script for a unit, as the failure unit does; whether it went well.
 fn fail(work: &WorkDir, unit: &str) -> bool {
+    script(work, &[unit])
+}
+
+/// Runs the script with these arguments.
+fn script(work: &WorkDir, args: &[&str]) -> bool {
     let script = work.join("root/etc/backupctl/systemd/failure.sh");
     let run = work.dir("run");
     let output = command("/bin/sh")
         .arg(&script)
-        .arg(unit)
+        .args(args)
         .env("SAID", work.join("said"))
         .env("RUNTIME_DIRECTORY", &run)
         .env("MONITOR_SERVICE_RESULT", "exit-code")
@@ -118,6 +123,14 @@ async fn everybody_is_told_although_the_program_is_gone() {
     let paths: Vec<String> = receiver.requests().iter().map(|r| r.path().to_owned()).collect();
     assert_eq!(paths, ["/hook-token", "/slack"]);
 
+    // Once it has been well, a failure is news, and that of others still is not.
+    receiver.clear();
+    assert!(script(&work, &["--well", "backupctl.service"]));
+    assert!(fail(&work, "backupctl-watch.service"));
+    assert_eq!(receiver.requests().len(), 0);
+    assert!(fail(&work, "backupctl.service"));
+    assert_eq!(receiver.requests().len(), 4);
+
     for file in &files {
         let secret = file.text.contains("hook-token") || file.text.contains("push-token");
         assert!(!secret || file.mode == 0o600, "{}", file.name());
@@ -152,4 +165,40 @@ async fn a_projects_timer_tells_its_own_people_and_who_was_not_told_is_tried_aga
     assert!(fail(&work, "backupctl-shop.service"));
     let paths: Vec<String> = receiver.requests().iter().map(|r| r.path().to_owned()).collect();
     assert_eq!(paths, ["/shop", "/all"]);
+}
+
+#[tokio::test]
+async fn without_the_journal_the_system_log_has_it() {
+    let work = WorkDir::new();
+    installed(&work, &plan(&work, UnitMode::Serve)).await;
+    // Not there, as where systemd has no such program, or of no use.
+    let cat = work.join("bin/systemd-cat");
+    for gone in [false, true] {
+        fs::write(work.join("said"), "").unwrap();
+        fs::write(&cat, "#!/bin/sh\ncat >/dev/null\nexit 1\n").unwrap();
+        let path = work.join("root/etc/backupctl/systemd/failure.sh");
+        let text = fs::read_to_string(&path).unwrap();
+        if gone {
+            fs::write(&path, text.replace("command -v systemd-cat", "command -v no-such-cat"))
+                .unwrap();
+        }
+        assert!(fail(&work, "backupctl.service"));
+        let said = fs::read_to_string(work.join("said")).unwrap();
+        let logged = said.lines().any(|line| line.contains("-p daemon.err -- backupctl.service"));
+        assert!(logged, "gone: {gone}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn every_shell_understands_the_script() {
+    let (work, receiver) = (WorkDir::new(), HttpReceiver::start());
+    let mut plan = plan(&work, UnitMode::Timers);
+    let webhook_url = Secret::value(receiver.url("/slack"));
+    plan.alerts = vec![alert(None, AlertTarget::Channel(Channel::Slack { webhook_url }))];
+    installed(&work, &plan).await;
+    for shell in ["sh", "dash", "bash"] {
+        let script = work.join("root/etc/backupctl/systemd/failure.sh");
+        let output = command(shell).arg("-n").arg(script).output().unwrap();
+        assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

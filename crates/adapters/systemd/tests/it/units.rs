@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use backupctl_adapter_systemd::UnitFolder;
 use backupctl_application::ports::{FileState, UnitFiles, UnitMode};
+use backupctl_domain::schedule::CatchUp;
 use backupctl_testkit::WorkDir;
 
 use super::{command, plan, schedule};
@@ -78,6 +79,7 @@ async fn what_is_written_says_what_backups_need() {
         format!("Environment=XDG_CACHE_HOME={}/.cache", at("base")),
         "Environment=PATH=/usr/local/bin:/usr/bin:/bin".to_owned(),
         "OnFailure=backupctl-failure@%n.service".to_owned(),
+        "ExecStartPost=-+/bin/sh /etc/backupctl/systemd/failure.sh --well %n".to_owned(),
         "Wants=mnt-usb\\x2dstick.mount".to_owned(),
         "ProtectSystem=strict".to_owned(),
         // The test's folder is below /tmp, and everything else is there too.
@@ -91,6 +93,45 @@ async fn what_is_written_says_what_backups_need() {
     assert!(timer.contains("OnCalendar=*-*-* 02:30:00 Europe/Berlin\n"), "{timer}");
     assert!(timer.contains("Persistent=true\nAccuracySec=1s\n"), "{timer}");
     assert!(!files.iter().any(|file| file.name() == "backupctl.service"));
+}
+
+#[tokio::test]
+async fn a_timer_makes_up_for_what_was_missed_as_the_schedule_says() {
+    let work = WorkDir::new();
+    let folder = UnitFolder::new(work.dir("root"));
+    let mut plan = plan(&work, UnitMode::Timers);
+    for (catch_up, expected) in [
+        (CatchUp::WithinGrace, "Persistent=true"),
+        (CatchUp::Always, "Persistent=true"),
+        (CatchUp::Never, "Persistent=false"),
+    ] {
+        plan.projects[0].schedule.as_mut().unwrap().catch_up = catch_up;
+        let files = folder.render(&plan).unwrap();
+        let timer = files.iter().find(|file| file.name() == "backupctl-shop.timer").unwrap();
+        let said: Vec<&str> =
+            timer.text.lines().filter(|line| line.starts_with("Persistent=")).collect();
+        assert_eq!(said, [expected], "{catch_up:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_daemon_comes_back_whoever_ended_it_and_its_end_for_good_is_told() {
+    let work = WorkDir::new();
+    let folder = UnitFolder::new(work.dir("root"));
+    let files = folder.render(&plan(&work, UnitMode::Serve)).unwrap();
+    let daemon = &files.iter().find(|file| file.name() == "backupctl.service").unwrap().text;
+    let seconds = |key: &str| {
+        let value = daemon.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        let (number, unit) = value.split_at(value.find(char::is_alphabetic).unwrap_or(value.len()));
+        number.parse::<u32>().unwrap() * if unit == "min" { 60 } else { 1 }
+    };
+    // A stray SIGTERM is a clean end (exit status 143), which `on-failure` would let be.
+    assert!(daemon.lines().any(|line| line == "Restart=always"), "{daemon}");
+    assert!(daemon.contains("OnFailure=backupctl-failure@%n.service\n"), "{daemon}");
+    // `OnFailure=` comes with the last start within the limit: also one that hangs must get there.
+    let starts = seconds("StartLimitBurst=");
+    let longest = starts * (seconds("TimeoutStartSec=") + seconds("RestartSec="));
+    assert!(seconds("StartLimitIntervalSec=") > longest, "{daemon}");
 }
 
 #[tokio::test]
