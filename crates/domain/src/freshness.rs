@@ -23,11 +23,15 @@ pub struct Known<'a> {
     pub paused: bool,
     /// When its last successful run started: a backup is as old as what is in it.
     pub last_success: Option<Timestamp>,
-    /// When its last run that has ended, well or not, started.
+    /// When its last run that has ended, well or not, started. A slot that was missed is no run.
     pub last_run: Option<Timestamp>,
     /// Since when the project has been known here, for one that never ran; `None` where nobody
     /// remembers.
     pub known_since: Option<Timestamp>,
+    /// Since when its schedule has been what it is; `None` where nobody has seen it change.
+    pub promised_since: Option<Timestamp>,
+    /// When its last pause ended: what lay in it was not promised.
+    pub resumed_at: Option<Timestamp>,
 }
 
 /// How fresh a project's backup is.
@@ -35,7 +39,8 @@ pub struct Known<'a> {
 pub enum Freshness {
     /// The last success is as new as the schedule promises. The only green one.
     Fresh {
-        /// Until when: the next slot after the last success, and the grace.
+        /// Until when: the first slot after the last success, the schedule's last change and the end
+        /// of its last pause, and the grace.
         due: Timestamp,
     },
     /// A success should have come and has not.
@@ -47,7 +52,7 @@ pub enum Freshness {
         /// How often a success is promised.
         expected_every: Duration,
     },
-    /// No run has ended yet.
+    /// No run has ended yet; or none has succeeded, and the first success is not due yet.
     NeverRan {
         /// When the first success is due, if the schedule has a slot; it may be past.
         first_due: Option<Timestamp>,
@@ -76,21 +81,24 @@ impl Freshness {
             return Self::Paused;
         }
         let expected_every = schedule.expected_interval(now).unwrap_or_default();
+        let base = known.last_success.or(known.known_since);
+        let base = base.max(known.promised_since).max(known.resumed_at);
+        let due = due_after(schedule, base.unwrap_or(now));
+        let overdue =
+            |since| Self::Overdue { since, last_success: known.last_success, expected_every };
         match (known.last_success, known.last_run) {
-            (Some(success), _) => {
+            (Some(_), _) => {
                 // No slot is left until the calendar's end: nothing further is promised.
-                let due = due_after(schedule, success).unwrap_or(Timestamp::MAX);
-                if now <= due {
-                    Self::Fresh { due }
-                } else {
-                    Self::Overdue { since: due, last_success: Some(success), expected_every }
-                }
+                let due = due.unwrap_or(Timestamp::MAX);
+                if now <= due { Self::Fresh { due } } else { overdue(due) }
             }
-            // It ran and has never succeeded: there is no backup, whatever the clock says.
-            (None, Some(run)) => Self::Overdue { since: run, last_success: None, expected_every },
-            (None, None) => {
-                Self::NeverRan { first_due: due_after(schedule, known.known_since.unwrap_or(now)) }
-            }
+            // It ran and has never succeeded, and nobody remembers for how long it has been known.
+            (None, Some(run)) if base.is_none() => overdue(run),
+            (None, Some(_)) => match due.filter(|due| *due < now) {
+                Some(due) => overdue(due),
+                None => Self::NeverRan { first_due: due },
+            },
+            (None, None) => Self::NeverRan { first_due: due },
         }
     }
 

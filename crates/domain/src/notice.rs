@@ -4,6 +4,8 @@
 mod tests;
 mod watch;
 
+pub use watch::Troubled;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 

@@ -10,8 +10,7 @@ use backupctl_domain::{BackupRun, RunStatus};
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::status::{ProjectStatus, Status};
-use super::watch::excused_until;
+use super::status::{ProjectStatus, Status, latest_runs};
 use crate::World;
 use crate::ports::{FailureCount, LockState, ProjectEntry, RunQuery};
 
@@ -82,7 +81,7 @@ pub struct LastRun {
 /// and the audit's silence is itself told.
 pub async fn gather(world: &World, entries: Vec<ProjectEntry>) -> Metrics {
     let audit = &world.audit;
-    let answers = match (audit.latest_runs().await, audit.count_failures().await) {
+    let answers = match (latest_runs(world).await, audit.count_failures().await) {
         (Ok(runs), Ok(failures)) => Some((runs, failures)),
         (Err(failure), _) | (_, Err(failure)) => {
             warn!(code = %failure.code, "metrics without the audit: {failure}");
@@ -165,8 +164,6 @@ async fn by_memory(world: &World, entry: ProjectEntry) -> ProjectMetrics {
 /// schedule is paused.
 fn judged(world: &World, p: &ProjectStatus, memory: Option<&ScheduleMemory>) -> ProjectMetrics {
     let now = world.clock.now();
-    // Behind a pause that has ended by itself, a success is due later than the last one says.
-    let excused = memory.and_then(|memory| excused_until(p, memory, now));
     let due = match p.freshness {
         Some(Freshness::Fresh { due } | Freshness::Overdue { since: due, .. }) => Some(due),
         Some(Freshness::NeverRan { first_due }) => first_due,
@@ -175,9 +172,9 @@ fn judged(world: &World, p: &ProjectStatus, memory: Option<&ScheduleMemory>) -> 
     ProjectMetrics {
         project: p.name.clone(),
         enabled: p.project.as_ref().map(|project| project.enabled),
-        is_overdue: p.freshness.map(|freshness| excused.is_none() && freshness.is_late(now)),
+        is_overdue: p.freshness.map(|freshness| freshness.is_late(now)),
         is_paused: memory.map(|_| p.pause.is_some()),
-        due: due.max(excused.filter(|_| due.is_some())),
+        due,
         last_success: p.last_success_at,
         ..ProjectMetrics::default()
     }

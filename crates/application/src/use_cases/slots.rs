@@ -57,6 +57,7 @@ pub(super) async fn settle_late(
         let change = move |memory: &mut ScheduleMemory| {
             memory.known_since = memory.known_since.or(Some(now));
             memory.handled_until = memory.handled_until.max(settled).max(begin);
+            memory.note_promise(Some(promise.clone()), now);
             memory.promised = Some(promise);
         };
         world.schedules.update_project(&project.name, Box::new(change)).await?;

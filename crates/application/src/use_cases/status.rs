@@ -5,12 +5,18 @@ use std::time::Duration;
 use backupctl_domain::freshness::{Freshness, Known};
 use backupctl_domain::schedule::Schedule;
 use backupctl_domain::schedule::memory::{Pause, ScheduleMemory};
-use backupctl_domain::{BackupRun, Failure, Project, RunStatus, notice};
+use backupctl_domain::{
+    BackupRun, ErrorCode, Failure, Project, ProjectName, RunId, RunStatus, notice,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::watch::verdict;
 use crate::World;
-use crate::ports::{LockState, ProjectEntry};
+use crate::ports::{LockState, ProjectEntry, RunQuery};
+
+/// How many records are looked through for a run behind slots that were missed.
+const LOOKED_THROUGH: u32 = 50;
 
 /// How one project stands.
 #[derive(Debug, Clone)]
@@ -39,6 +45,19 @@ pub struct ProjectStatus {
     /// Whether its last success is as new as its schedule promises; `None` with a broken
     /// configuration.
     pub freshness: Option<Freshness>,
+    /// The run of another project that keeps the daemon from starting one of this, which is late.
+    pub waits_behind: Option<InTheWay>,
+}
+
+/// A run that goes on for so long that others wait for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InTheWay {
+    /// Whose it is.
+    pub project: ProjectName,
+    /// Which.
+    pub run: RunId,
+    /// For how long it has been going on.
+    pub elapsed: Duration,
 }
 
 impl ProjectStatus {
@@ -51,11 +70,24 @@ impl ProjectStatus {
         }
         let off = matches!(self.freshness, Some(Freshness::Disabled | Freshness::Paused));
         match self.last_run.as_ref().map(|r| r.status) {
-            // A fresh enough backup of yesterday does not make today's failure green.
-            Some(RunStatus::Failed) if self.freshness.is_some() && !off => "failing",
+            // A fresh enough backup of yesterday does not make today's failure green. A slot that was
+            // missed is no run that failed.
+            Some(RunStatus::Failed) if self.freshness.is_some() && !off && !self.is_missed() => {
+                "failing"
+            }
             Some(RunStatus::Started) => "interrupted",
             _ => self.freshness.map_or("invalid", Freshness::as_str),
         }
+    }
+
+    /// Whether its newest record is that of a slot that was missed: no run.
+    pub fn is_missed(&self) -> bool {
+        self.last_run.as_ref().is_some_and(is_missed)
+    }
+
+    /// Its newest run where that has failed; `None` where the newest record is no run.
+    pub fn failed_run(&self) -> Option<&BackupRun> {
+        self.last_run.as_ref().filter(|run| run.status == RunStatus::Failed && !is_missed(run))
     }
 
     /// Whether a success that was promised is missing.
@@ -107,7 +139,7 @@ impl<'a> Status<'a> {
 
     /// Every project of the configuration, in its order. One question to the audit in all.
     pub async fn execute(&self, entries: Vec<ProjectEntry>) -> Result<Vec<ProjectStatus>, Failure> {
-        let runs = self.world.audit.latest_runs().await?;
+        let runs = latest_runs(self.world).await?;
         let mut all = Vec::with_capacity(entries.len());
         for entry in entries {
             let memory = match &entry.project {
@@ -116,6 +148,7 @@ impl<'a> Status<'a> {
             };
             all.push(self.one(entry, &runs, &memory).await);
         }
+        self.find_what_is_in_the_way(&mut all, &runs).await;
         Ok(all)
     }
 
@@ -149,11 +182,16 @@ impl<'a> Status<'a> {
                 enabled: p.enabled,
                 paused: pause.is_some(),
                 last_success: last_success_at,
-                last_run: last_run
-                    .as_ref()
-                    .filter(|r| r.status != RunStatus::Started)
-                    .map(|r| r.started_at),
+                last_run: of_project()
+                    .filter(|r| r.status != RunStatus::Started && !is_missed(r))
+                    .map(|r| r.started_at)
+                    .max(),
                 known_since: memory.known_since,
+                promised_since: p
+                    .schedule
+                    .as_ref()
+                    .and_then(|s| memory.promised_since(s, last_success_at, now)),
+                resumed_at: memory.resumed_at(now),
             };
             Freshness::of(known, now)
         });
@@ -171,6 +209,53 @@ impl<'a> Status<'a> {
             pause_age: pause.map(|pause| since(pause.since, now)),
             next_run,
             freshness,
+            waits_behind: None,
+        }
+    }
+
+    /// Finds for each project that is late, and of which no run goes on, the run of another that the
+    /// daemon has been making for longer than that one may take, or than this one can wait: its own
+    /// timeout, else the distance between two runs.
+    pub(super) async fn find_what_is_in_the_way(
+        &self,
+        all: &mut [ProjectStatus],
+        runs: &[BackupRun],
+    ) {
+        let now = self.world.clock.now();
+        let waits = |p: &ProjectStatus| {
+            p.running.is_none() && p.freshness.is_some_and(|freshness| freshness.is_late(now))
+        };
+        if !all.iter().any(waits) {
+            return;
+        }
+        let mut going: Vec<(InTheWay, Option<Duration>)> = Vec::new();
+        for run in runs.iter().filter(|r| r.status == RunStatus::Started) {
+            let of = all.iter().find(|p| p.name == run.project.as_str());
+            let goes_on = match of {
+                Some(p) => p.running.as_ref().is_some_and(|r| r.run_id == run.run_id),
+                None => self.running(Some(run)).await.is_some(),
+            };
+            if goes_on {
+                let elapsed = since(run.started_at, now);
+                let limit = of.and_then(|p| verdict::longest_run(p, now));
+                going.push((
+                    InTheWay { project: run.project.clone(), run: run.run_id, elapsed },
+                    limit,
+                ));
+            }
+        }
+        // Without a daemon nobody waits for anybody.
+        if going.is_empty() || !matches!(self.world.processes.daemon().await, Ok(Some(_))) {
+            return;
+        }
+        for p in all.iter_mut().filter(|p| waits(p)) {
+            let own = verdict::longest_run(p, now);
+            let is_long = |(run, limit): &&(InTheWay, Option<Duration>)| {
+                run.project.as_str() != p.name
+                    && limit.iter().copied().chain(own).any(|limit| run.elapsed > limit)
+            };
+            let longest = going.iter().filter(is_long).max_by_key(|(run, _)| run.elapsed);
+            p.waits_behind = longest.map(|(run, _)| run.clone());
         }
     }
 
@@ -182,6 +267,40 @@ impl<'a> Status<'a> {
             _ => None,
         }
     }
+}
+
+/// The newest record and the newest success of each project; and where the newest record is a slot that
+/// was missed and there is no success, the newest run before it as well: whether the project has ever
+/// run is not for a missed slot to say.
+pub(super) async fn latest_runs(world: &World) -> Result<Vec<BackupRun>, Failure> {
+    let mut runs = world.audit.latest_runs().await?;
+    let has_success = |r: &BackupRun| {
+        runs.iter().any(|o| o.project == r.project && o.status == RunStatus::Success)
+    };
+    let hidden: Vec<_> = runs
+        .iter()
+        .filter(|r| is_missed(r) && !has_success(r))
+        .map(|r| r.project.clone())
+        .collect();
+    for project in hidden {
+        runs.extend(run_behind_missed(world, project).await?);
+    }
+    Ok(runs)
+}
+
+/// The newest run of the project behind slots that were missed.
+pub(super) async fn run_behind_missed(
+    world: &World,
+    project: ProjectName,
+) -> Result<Option<BackupRun>, Failure> {
+    let query =
+        RunQuery { project: Some(project), limit: Some(LOOKED_THROUGH), ..RunQuery::default() };
+    Ok(world.audit.find_runs(&query).await?.into_iter().find(|run| !is_missed(run)))
+}
+
+/// Whether the record is that of a slot that was missed.
+pub(super) fn is_missed(run: &BackupRun) -> bool {
+    run.error.as_ref().is_some_and(|e| e.code == ErrorCode::RunMissed)
 }
 
 fn since(time: Timestamp, now: Timestamp) -> Duration {

@@ -8,21 +8,23 @@
 mod alerts;
 mod audit;
 mod repository;
+mod troubles;
 pub mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use backupctl_domain::freshness::Freshness;
-use backupctl_domain::schedule::memory::{Episode, MachineMemory, Pause, ScheduleMemory};
-use backupctl_domain::{BackupRun, Failure, RunStatus, notice};
+use backupctl_domain::schedule::memory::{Episode, MachineMemory, Pause, Promise, ScheduleMemory};
+use backupctl_domain::{BackupRun, Failure, Project, RunStatus, notice};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tracing::warn;
 
 use self::alerts::{Alert, Side};
+use self::troubles::Trouble;
 use self::verdict::Verdict;
-use super::status::{ProjectStatus, Status};
+use super::status::{ProjectStatus, Status, is_missed, latest_runs, run_behind_missed};
 use crate::World;
 use crate::ports::{ConfigLoader, ProjectEntry, RunQuery};
 
@@ -179,12 +181,17 @@ impl Watch {
             }
         };
         let status = Status::new(&self.world);
-        let mut alerts = Vec::new();
+        let (mut memories, mut all) = (Vec::new(), Vec::new());
         for entry in entries {
             let memory = self.memory(entry, &mut report).await;
-            let known = memory.clone().unwrap_or_default();
-            let p = status.one(entry.clone(), &runs, &known).await;
-            let look = Look::at(&p, &known, known.alert, now);
+            let known = as_seen(memory.as_ref(), entry, now);
+            all.push(status.one(entry.clone(), &runs, &known).await);
+            memories.push((memory, known));
+        }
+        status.find_what_is_in_the_way(&mut all, &runs).await;
+        let (mut alerts, mut broken) = (Vec::new(), Vec::new());
+        for ((entry, p), (memory, known)) in entries.iter().zip(all).zip(memories) {
+            let look = Look::at(&p, known.alert, now);
             report.at_the_latest(look.next);
             let watched = Watched {
                 name: p.name.clone(),
@@ -201,16 +208,20 @@ impl Watch {
             if memory.is_some() {
                 let ended = look.ends_episode.then_some(Side::Audit);
                 let lesson = Lesson { success: p.last_success_at, ended, now };
-                self.learn(&p, &known, lesson, &mut report).await;
+                self.learn(&p, memory.as_ref(), lesson, &mut report).await;
             }
             if let (true, Some(told), Some(project)) = (self.tells, look.tell, &p.project) {
                 let began = known.alert.map(|alert| alert.since);
                 let alert = Alert::new(self, &p, project, told, &watched, began, now);
                 alerts.push((report.projects.len(), alert));
             }
+            if entry.project.is_err() {
+                broken.push(report.projects.len());
+            }
             report.projects.push(watched);
         }
         self.send(alerts, &mut report).await;
+        self.tell_of_troubles(Trouble::Broken, &broken, &mut report, now).await;
         self.tell_of_the_audit(&mut report, now).await;
         self.sign(&mut report, now).await;
         report
@@ -220,7 +231,7 @@ impl Watch {
     async fn runs(&self, entries: &[ProjectEntry]) -> Result<Vec<BackupRun>, Failure> {
         let audit = &self.world.audit;
         let [ProjectEntry { project: Ok(project), .. }] = entries else {
-            return audit.latest_runs().await;
+            return latest_runs(&self.world).await;
         };
         let newest =
             RunQuery { project: Some(project.name.clone()), limit: Some(1), ..RunQuery::default() };
@@ -228,6 +239,9 @@ impl Watch {
         if runs.iter().any(|r| r.status != RunStatus::Success) {
             let success = RunQuery { status: Some(RunStatus::Success), ..newest };
             runs.extend(audit.find_runs(&success).await?);
+            if runs.iter().all(is_missed) && !runs.is_empty() {
+                runs.extend(run_behind_missed(&self.world, project.name.clone()).await?);
+            }
         }
         Ok(runs)
     }
@@ -248,25 +262,33 @@ impl Watch {
         }
     }
 
-    /// Remembers what the look has shown: since when a schedule is known, and the last success. Slots
+    /// Remembers what the look has shown: since when a schedule is known and has been what it is, and the
+    /// last success. Slots
     /// are left to those who run them.
     async fn learn(
         &self,
         p: &ProjectStatus,
-        known: &ScheduleMemory,
+        before: Option<&ScheduleMemory>,
         lesson: Lesson,
         report: &mut WatchReport,
     ) {
-        let Some(project) = &p.project else { return };
+        let (Some(project), Some(before)) = (&p.project, before) else { return };
         let Lesson { success, ended, now } = lesson;
         // A schedule that is off promises nothing; once on again it counts from then.
         let promises = project.enabled && project.schedule.is_some() && p.pause.is_none();
-        let since = if promises { known.known_since.or(Some(now)) } else { None };
-        if since == known.known_since && success <= known.last_success && ended.is_none() {
+        // Where it was seen running before anybody remembered it, it has been known since then.
+        let ran = p.failed_run().map(|run| run.started_at.min(now));
+        let since = if promises { before.known_since.or(ran).or(Some(now)) } else { None };
+        let promise = promise(project);
+        let mut noted = before.clone();
+        noted.note_promise(promise.clone(), now);
+        let is_known = since == before.known_since && noted.standing == before.standing;
+        if is_known && success <= before.last_success && ended.is_none() {
             return;
         }
         let change = move |memory: &mut ScheduleMemory| {
             memory.known_since = since;
+            memory.note_promise(promise, now);
             memory.last_success = memory.last_success.max(success);
             if let Some(side) = ended {
                 *side.episode(memory) = None;
@@ -319,21 +341,16 @@ struct Look {
 }
 
 impl Look {
-    fn at(
-        p: &ProjectStatus,
-        memory: &ScheduleMemory,
-        episode: Option<Episode>,
-        now: Timestamp,
-    ) -> Self {
+    fn at(p: &ProjectStatus, episode: Option<Episode>, now: Timestamp) -> Self {
         let Some(freshness) = p.freshness else { return Self::default() };
-        let excused = excused_until(p, memory, now);
-        if excused.is_some() || !freshness.is_late(now) {
-            let well = freshness.is_green();
+        if !freshness.is_late(now) {
+            // Green by a success, and not by what is promised having changed.
+            let well = freshness.is_green() && episode.is_some_and(|e| ended_by_success(p, e));
             return Self {
                 is_late: false,
-                tell: (well && episode.is_some()).then_some(Told::Recovered),
-                ends_episode: !well && excused.is_none() && episode.is_some(),
-                next: excused.map(just_after).or_else(|| next_look(p, freshness)),
+                tell: well.then_some(Told::Recovered),
+                ends_episode: !well && episode.is_some(),
+                next: next_look(p, freshness),
             };
         }
         let late = Self { is_late: true, ..Self::default() };
@@ -369,17 +386,29 @@ const fn late_since(freshness: Freshness) -> Option<Timestamp> {
     }
 }
 
-/// Up to when a missing success is nobody's fault: a pause has ended by itself, and what lay in it was
-/// not promised.
-pub(super) fn excused_until(
-    p: &ProjectStatus,
-    memory: &ScheduleMemory,
+/// Whether the last success is one that the episode was waiting for: of its slot, or later.
+fn ended_by_success(p: &ProjectStatus, episode: Episode) -> bool {
+    let schedule = p.project.as_ref().and_then(|project| project.schedule.as_ref());
+    let slot = schedule.and_then(|s| episode.since.checked_sub(s.grace).ok());
+    p.last_success_at >= Some(slot.unwrap_or(episode.since))
+}
+
+/// What is remembered, with what is promised now noted in it.
+fn as_seen(
+    memory: Option<&ScheduleMemory>,
+    entry: &ProjectEntry,
     now: Timestamp,
-) -> Option<Timestamp> {
-    let schedule = p.project.as_ref()?.schedule.as_ref()?;
-    let ended = memory.pause?.until.filter(|until| *until <= now)?;
-    let due = schedule.next_after(ended)?.checked_add(schedule.grace).ok()?;
-    (now <= due).then_some(due)
+) -> ScheduleMemory {
+    let mut known = memory.cloned().unwrap_or_default();
+    if let Ok(project) = &entry.project {
+        known.note_promise(promise(project), now);
+    }
+    known
+}
+
+/// What the configuration promises of the project; `None` where it is off.
+fn promise(project: &Project) -> Option<Promise> {
+    project.schedule.as_ref().filter(|_| project.enabled).map(Promise::of)
 }
 
 /// When a project that is well can become late.

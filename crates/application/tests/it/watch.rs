@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backupctl_application::ports::{FallbackEntry, LockHolder, ProjectEntry};
-use backupctl_application::use_cases::{Told, Watch, WatchReport};
-use backupctl_domain::schedule::memory::{Episode, Pause, ScheduleMemory};
-use backupctl_domain::{ErrorCode, Notice, Project, Secret, Stage};
+use backupctl_application::use_cases::{Status, Told, Watch, WatchReport};
+use backupctl_domain::freshness::Freshness;
+use backupctl_domain::schedule::memory::{Episode, Pause, Promise, ScheduleMemory};
+use backupctl_domain::schedule::planner::Missed;
+use backupctl_domain::{BackupRun, ErrorCode, Notice, Project, Secret, Stage};
 use backupctl_testkit::TestBench;
 use backupctl_testkit::builders::{at, project, run};
 use backupctl_testkit::fakes::Inject;
@@ -184,6 +186,111 @@ async fn what_lay_in_a_pause_that_ended_by_itself_is_not_alerted() {
 }
 
 #[tokio::test]
+async fn a_schedule_that_asks_for_more_is_asked_from_the_change_on() {
+    let (bench, monthly) = (TestBench::new(), project("shop").cron("0 2 1 * *").build());
+    let hourly = Project { schedule: project("shop").cron("0 * * * *").build().schedule, ..shop() };
+    let monthly = Project { schedule: monthly.schedule, ..shop() };
+    succeeded(&bench, "shop", "2026-03-15T02:00:05Z");
+    assert_eq!(look(&bench, &monthly, "2026-03-18T11:00:00Z").await.projects[0].state, "fresh");
+    // The configuration says something else, and nobody has noted it: asking changes nothing.
+    bench.clock.set(at("2026-03-18T12:05:00Z"));
+    let world = bench.world();
+    for _ in 0..2 {
+        let all = Status::new(&world).execute(entries(&[&hourly])).await.unwrap();
+        assert_eq!(all[0].state(), "fresh");
+    }
+    let grace = hourly.schedule.as_ref().unwrap().grace;
+    let due = at("2026-03-18T13:00:00Z").checked_add(grace).unwrap();
+    let changed = look(&bench, &hourly, "2026-03-18T12:10:00Z").await;
+    assert_eq!((told(&changed), changed.projects[0].state), (None, "fresh"));
+    assert_eq!(changed.next, Some(due.checked_add(Duration::from_millis(1)).unwrap()));
+    let memory = bench.schedules.of(&shop().name);
+    assert_eq!((memory.handled_until, memory.promised), (None, None), "no slot is accounted for");
+    // Looking again does not begin anew.
+    bench.clock.set(due.checked_add(Duration::from_secs(1)).unwrap());
+    let late = watch(&bench).execute(&entries(&[&hourly])).await;
+    assert_eq!((told(&late), late.projects[0].state), (Some(Told::First), "overdue"));
+    let all = Status::new(&world).execute(entries(&[&hourly])).await.unwrap();
+    assert!(all[0].is_overdue(), "all judge alike");
+    // Asking for less again ends the episode, and nobody is told of a success that never came.
+    let less = look(&bench, &monthly, "2026-03-18T20:00:00Z").await;
+    assert_eq!((told(&less), less.projects[0].state), (None, "fresh"));
+    assert_eq!(bench.schedules.of(&shop().name).alert, None);
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_notes_does_not_keep_a_backup_fresh() {
+    let (bench, hourly) = (TestBench::new(), project("shop").cron("0 * * * *").build());
+    let daily = shop().schedule.unwrap();
+    succeeded(&bench, "shop", "2026-03-15T02:00:05Z");
+    let promised = Some(Promise::of(&daily));
+    bench.schedules.seed(&hourly.name, ScheduleMemory { promised, ..ScheduleMemory::default() });
+    let world = bench.world();
+    for (now, state) in [("2026-03-15T12:00:00Z", "fresh"), ("2026-03-16T12:00:00Z", "overdue")] {
+        bench.clock.set(at(now));
+        let all = Status::new(&world).execute(entries(&[&hourly])).await.unwrap();
+        assert_eq!(all[0].state(), state, "{now}");
+    }
+}
+
+#[tokio::test]
+async fn a_project_that_was_off_is_asked_from_when_it_is_on_again() {
+    let (bench, shop) = (TestBench::new(), shop());
+    let off = Project { enabled: false, ..shop.clone() };
+    succeeded(&bench, "shop", "2026-03-15T02:00:05Z");
+    look(&bench, &shop, "2026-03-15T03:00:00Z").await;
+    look(&bench, &off, "2026-03-15T12:00:00Z").await;
+    let on = look(&bench, &shop, "2026-03-18T12:00:00Z").await;
+    assert_eq!((told(&on), on.projects[0].state), (None, "fresh"));
+    assert_eq!(on.next, Some(just_after("2026-03-19T04:00:00Z")));
+    assert_eq!(told(&look(&bench, &shop, "2026-03-19T04:00:01Z").await), Some(Told::First));
+}
+
+#[tokio::test]
+async fn only_missed_slots_are_no_runs_that_failed() {
+    let (bench, shop) = (TestBench::new(), shop());
+    look(&bench, &shop, "2026-03-18T12:00:00Z").await;
+    let world = bench.world();
+    let missed = |slot: &str| {
+        let slot = at(slot);
+        let missed = Missed { first: slot, last: slot, count: 1 };
+        let id = run("shop").started_at("2026-03-19T02:00:00Z").build().run_id;
+        BackupRun::missed(id, self::shop().name, missed, "no daemon ran", "host", "1", 1)
+    };
+    bench.audit.seed(missed("2026-03-19T02:00:00Z"));
+    let early = look(&bench, &shop, "2026-03-19T03:00:00Z").await;
+    assert_eq!((early.projects[0].state, told(&early)), ("never_ran", None));
+    let late = look(&bench, &shop, "2026-03-19T04:00:01Z").await;
+    assert_eq!((late.projects[0].state, told(&late)), ("never_ran", Some(Told::First)));
+    let verdict = &late.projects[0].verdict;
+    assert!(!verdict.message.contains("the last run failed"), "{}", verdict.message);
+    assert_eq!(verdict.code, Some(ErrorCode::RunMissed));
+
+    // Missed slots do not hide that it has run, and since when there should be a backup stays.
+    let failed = |time: &str| {
+        run("shop")
+            .started_at(time)
+            .failed(Stage::Sync, ErrorCode::RepoUnreachable, "x", MINUTE)
+            .build()
+    };
+    for (time, slot) in [
+        ("2026-03-20T02:00:05Z", "2026-03-21T02:00:00Z"),
+        ("2026-03-22T02:00:05Z", "2026-03-23T02:00:00Z"),
+    ] {
+        bench.audit.seed(failed(time));
+        bench.audit.seed(missed(slot));
+        bench.clock.set(at(slot));
+        let all = Status::new(&world).execute(entries(&[&shop])).await.unwrap();
+        assert_eq!(all[0].state(), "overdue");
+        let since = at("2026-03-19T04:00:00Z");
+        assert!(
+            matches!(all[0].freshness, Some(Freshness::Overdue { since: s, .. }) if s == since)
+        );
+        assert!(all[0].is_missed());
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_goes_on_may_be_the_missing_one_until_it_is_stuck() {
     let (bench, shop) = (TestBench::new(), shop());
     succeeded(&bench, "shop", "2026-03-17T02:00:05Z");
@@ -220,6 +327,82 @@ async fn a_broken_configuration_is_reported_and_is_not_well() {
     assert_eq!((report.projects[0].state, report.exit_status()), ("invalid", 1));
     let message = &report.projects[0].verdict.message;
     assert!(message.contains("cron: has 4 fields"), "{message}");
+    assert_eq!((told(&report), heard(&bench).len()), (None, 0), "nobody is to be told");
+}
+
+#[tokio::test]
+async fn everybody_is_told_of_a_broken_project_once_daily_and_when_it_is_mended() {
+    let (bench, shop) = (TestBench::new(), shop());
+    succeeded(&bench, "shop", "2026-03-18T02:00:05Z");
+    bench.config.set_projects([shop.clone()]);
+    bench.config.add_broken("blog", "cron", "has 4 fields");
+    let look = async |now: &str| {
+        bench.clock.set(at(now));
+        let loaded =
+            backupctl_application::ports::ConfigLoader::load(&*bench.config).await.unwrap();
+        let report = watch(&bench).execute(&loaded.projects).await;
+        report.projects.iter().find(|p| p.name == "blog").unwrap().told
+    };
+    bench.clock.set(at("2026-03-18T02:30:00Z"));
+    let loaded = backupctl_application::ports::ConfigLoader::load(&*bench.config).await.unwrap();
+    watch(&bench).silent().execute(&loaded.projects).await;
+    assert!(heard(&bench).is_empty());
+    assert_eq!(look("2026-03-18T03:00:00Z").await, Some(Told::First));
+    let notice = bench.webhook.notices().pop().unwrap();
+    assert!(
+        notice.text.starts_with(
+            "⚠️ Backups cannot be made: the configuration has errors\nProjects: blog\nError: "
+        ) && notice.text.contains("cron: has 4 fields\nCode: INVALID_CONFIG\nFix: "),
+        "{}",
+        notice.text
+    );
+    assert_eq!(look("2026-03-18T04:00:00Z").await, None);
+    assert_eq!(heard(&bench).len(), 1);
+    assert_eq!(look("2026-03-19T03:00:00Z").await, Some(Told::Again));
+    bench.config.set_projects([shop, project("blog").build()]);
+    assert_eq!(look("2026-03-19T03:30:00Z").await, Some(Told::Recovered));
+    assert_eq!(heard(&bench).last().unwrap(), "✅ The configuration can be read again");
+    assert_eq!(bench.schedules.of_machine().troubles.len(), 0);
+}
+
+#[tokio::test]
+async fn a_project_that_waits_behind_the_long_run_of_another_names_it() {
+    let (bench, shop) = (TestBench::new(), shop());
+    let blog = project("blog").cron("0 1 * * *").build();
+    let blog = Project { timeout: Some(Duration::from_hours(1)), ..blog };
+    succeeded(&bench, "shop", "2026-03-17T02:00:05Z");
+    let running = run("blog").started_at("2026-03-18T01:00:00Z").in_stage(Stage::Sync).build();
+    let id = running.run_id.short();
+    bench.audit.seed(running);
+    let holder = LockHolder { pid: Some(4711), started: None, recovering: false };
+    bench.lock.set_held(&blog.name, holder);
+    bench.clock.set(at("2026-03-18T06:00:00Z"));
+    let both = entries(&[&shop, &blog]);
+    // Without a daemon nobody waits for anybody.
+    let alone = watch(&bench).silent().execute(&both).await;
+    assert_eq!(alone.projects[0].verdict.code, Some(ErrorCode::RunMissed));
+
+    bench.processes.set_daemon(4711);
+    let report = watch(&bench).execute(&both).await;
+    let verdict = &report.projects[0].verdict;
+    assert!(
+        verdict.message.ends_with("; waits behind the run of blog, going on for 5h"),
+        "{}",
+        verdict.message
+    );
+    let remedy = verdict.remedy.as_deref().unwrap();
+    assert!(remedy.contains(&format!("`backupctl runs abort {id}`")), "{remedy}");
+    assert!(remedy.contains("`concurrency`"), "{remedy}");
+    let text = &bench.webhook.notices()[0].text;
+    assert!(text.contains("\nError: waits behind the run of blog, going on for 5h\n"), "{text}");
+    // So says who asks for one alone.
+    let world = bench.world();
+    let one = Status::new(&world).execute(entries(&[&shop])).await.unwrap().remove(0);
+    // Whatever another's limit is: nobody who asks for one alone knows it.
+    assert_eq!(one.waits_behind, None);
+    bench.clock.set(at("2026-03-19T01:00:01Z"));
+    let one = Status::new(&world).execute(entries(&[&shop])).await.unwrap().remove(0);
+    assert_eq!(one.waits_behind.map(|ahead| ahead.run.short()), Some(id));
 }
 
 #[tokio::test]
@@ -443,7 +626,34 @@ mod from_repository {
         let report = ask(&bench, &shop, "2026-03-18T12:00:00Z").await;
         assert_eq!((report.projects[0].state, report.exit_status()), ("unreachable", 4));
         assert_eq!(report.projects[0].verdict.code, Some(ErrorCode::RepoUnreachable));
-        assert!(heard(&bench).is_empty());
+        assert!(heard(&bench).is_empty(), "nobody is to be told");
+    }
+
+    #[tokio::test]
+    async fn everybody_is_told_once_and_daily_that_a_repository_does_not_answer() {
+        let (bench, mut shop) = (TestBench::new(), shop());
+        shop.assets.paths = vec![bench.work.join("files")];
+        bench.config.set_projects([shop.clone()]);
+        store(&bench, &shop, &["files"], "2026-03-18T02:00:10Z").await;
+        bench.repository.down(&failure(ErrorCode::RepoUnreachable));
+        let away = "⚠️ Backups cannot be watched: the repository does not answer";
+        for (now, say) in [
+            ("2026-03-18T12:00:00Z", Some(Told::First)),
+            ("2026-03-18T13:00:00Z", None),
+            ("2026-03-19T12:00:00Z", Some(Told::Again)),
+        ] {
+            let report = ask(&bench, &shop, now).await;
+            assert_eq!((told(&report), report.exit_status()), (say, 4), "{now}");
+        }
+        assert_eq!(heard(&bench), [away, away]);
+        let notice = &bench.webhook.notices()[0];
+        assert!(notice.text.contains("\nProjects: shop\nError: "), "{}", notice.text);
+        assert!(notice.text.contains("\nCode: REPO_UNREACHABLE\nFix: "), "{}", notice.text);
+        bench.repository.heal();
+        store(&bench, &shop, &["files"], "2026-03-19T13:00:00Z").await;
+        let back = ask(&bench, &shop, "2026-03-19T13:10:00Z").await;
+        assert_eq!((told(&back), back.exit_status()), (Some(Told::Recovered), 0));
+        assert_eq!(heard(&bench).last().unwrap(), "✅ The repository answers again");
     }
 
     #[tokio::test]

@@ -84,7 +84,11 @@ fn row(p: &ProjectStatus, now: Timestamp, tz: &TimeZone) -> Vec<(String, Option<
         (words(word), Some(style(word))),
         (p.last_run.as_ref().map_or_else(|| "never".into(), |r| time(r.started_at)), None),
         (p.age.map(human::age).unwrap_or_default(), None),
-        p.last_run.as_ref().map_or((String::new(), None), |r| record::status(r.status)),
+        match &p.last_run {
+            Some(_) if p.is_missed() => ("missed".to_owned(), Some(BAD)),
+            Some(run) => record::status(run.status),
+            None => (String::new(), None),
+        },
         (p.last_success_at.map_or_else(|| "never".into(), time), None),
         (p.next_run.map_or_else(|| "—".into(), time), None),
         (remark, Some(remark_style)),

@@ -23,6 +23,43 @@ fn known(schedule: &Schedule) -> Known<'_> {
         last_success: None,
         last_run: None,
         known_since: None,
+        promised_since: None,
+        resumed_at: None,
+    }
+}
+
+#[test]
+fn what_was_promised_of_late_is_asked_for_from_then_on() {
+    let hourly =
+        Schedule::new("0 * * * *", TimeZone::UTC, CatchUp::WithinGrace, Duration::from_hours(2))
+            .unwrap();
+    let success = Some(at("2026-03-15T02:00:05Z"));
+    let old = Known { last_success: success, last_run: success, ..known(&hourly) };
+    let now = at("2026-03-18T12:10:00Z");
+    assert_eq!(Freshness::of(old, now).as_str(), "overdue");
+    let due = at("2026-03-18T15:00:00Z");
+    let since = Some(at("2026-03-18T12:05:00Z"));
+    for excused in [Known { promised_since: since, ..old }, Known { resumed_at: since, ..old }] {
+        assert_eq!(Freshness::of(excused, now), Freshness::Fresh { due });
+        let late = Freshness::of(excused, at("2026-03-18T15:00:01Z"));
+        assert!(matches!(late, Freshness::Overdue { since, .. } if since == due));
+    }
+}
+
+#[test]
+fn failing_again_does_not_move_since_when_a_first_success_is_missing() {
+    let s = daily();
+    let known = Known { known_since: Some(at("2026-03-10T10:00:00Z")), ..known(&s) };
+    let due = at("2026-03-11T04:00:00Z");
+    for run in ["2026-03-11T02:00:00Z", "2026-03-14T02:00:00Z", "2026-03-17T02:00:00Z"] {
+        let known = Known { last_run: Some(at(run)), ..known };
+        let found = Freshness::of(known, at("2026-03-18T00:00:00Z"));
+        assert!(
+            matches!(found, Freshness::Overdue { since, last_success: None, .. } if since == due)
+        );
+        let early = Freshness::of(known, due);
+        assert_eq!(early, Freshness::NeverRan { first_due: Some(due) });
+        assert!(!early.is_late(due) && !early.is_green());
     }
 }
 
@@ -59,7 +96,7 @@ fn failures_after_a_success_do_not_make_it_fresher() {
 }
 
 #[test]
-fn runs_that_all_failed_are_overdue_and_not_never_ran() {
+fn runs_that_all_failed_since_nobody_knows_when_are_overdue_and_not_never_ran() {
     let s = daily();
     let run = at("2026-03-18T02:00:05Z");
     let found =

@@ -11,8 +11,24 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::{Notice, NoticeKind, local_time, stamp};
-use crate::human;
 use crate::{BackupRun, ErrorCode, Failure, ProjectName};
+use crate::{human, manifest};
+
+/// How many projects, and reasons, a notice names.
+const NAMED: usize = 5;
+
+/// A project that cannot be looked at, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Troubled {
+    /// Its name as configured.
+    pub project: String,
+    /// Why, in words.
+    pub message: String,
+    /// The code.
+    pub code: ErrorCode,
+    /// The way out.
+    pub remedy: String,
+}
 
 impl Notice {
     /// The same with why no success came, and the way out, as lines below.
@@ -93,6 +109,40 @@ impl Notice {
         );
         let mut data = nothing_of_a_run(None, "audit_back");
         data["downFor"] = json!(down_for.as_secs());
+        Self::of_the_watch(None, text, data, at)
+    }
+
+    /// Projects that cannot even be looked at, for one and the same reason.
+    pub fn troubled(status: &str, headline: &str, all: &[Troubled], at: Timestamp) -> Self {
+        let mut data = nothing_of_a_run(None, status);
+        data["projects"] = all
+            .iter()
+            .map(|t| {
+                json!({
+                    "project": t.project, "error": t.message, "code": t.code, "remedy": t.remedy,
+                })
+            })
+            .collect();
+        let names = all.iter().map(|t| t.project.clone()).collect::<Vec<_>>();
+        let text = format!("{headline}\nProjects: {}", manifest::listed(&names, NAMED));
+        // One after another would be a page for a dead machine with many projects: what differs.
+        let mut notice = Self::of_the_watch(None, text, data, at);
+        let mut said = Vec::new();
+        for t in all {
+            if !said.iter().any(|s: &&Troubled| s.message == t.message) && said.len() < NAMED {
+                said.push(t);
+                notice = notice.with_reason(Some(&t.message), Some(t.code), Some(&t.remedy));
+            }
+        }
+        notice
+    }
+
+    /// These can be looked at again.
+    pub fn out_of_trouble(status: &str, headline: &str, names: &[&str], at: Timestamp) -> Self {
+        let mut data = nothing_of_a_run(None, status);
+        data["projects"] = json!(names);
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let text = format!("{headline}\nProjects: {}", manifest::listed(&names, NAMED));
         Self::of_the_watch(None, text, data, at)
     }
 

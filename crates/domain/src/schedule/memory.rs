@@ -1,6 +1,8 @@
 //! What is remembered of a schedule from one process to the next: how far its slots have been dealt
 //! with, a pause, and of what people have been told.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,10 @@ pub struct ScheduleMemory {
     /// else by now.
     #[serde(default)]
     pub promised: Option<Promise>,
+    /// What was promised when somebody looked last, and since when: older successes are not asked to
+    /// have kept it.
+    #[serde(default)]
+    pub standing: Option<Standing>,
     /// Up to when, inclusive, every slot has a run, a record that it was missed, or is folded into the
     /// run that waits.
     #[serde(default)]
@@ -43,6 +49,56 @@ impl ScheduleMemory {
     pub fn pause_at(&self, now: Timestamp) -> Option<Pause> {
         self.pause.filter(|pause| pause.is_in_force(now))
     }
+
+    /// Notes what is promised now, `None` for a schedule that is off or gone. What differs from what was
+    /// noted before has been promised since `now`; what is noted first, since nobody knows when.
+    pub fn note_promise(&mut self, promise: Option<Promise>, now: Timestamp) {
+        let before = match &self.standing {
+            Some(standing) => Some(standing.promise.as_ref()),
+            None => self.promised.as_ref().map(Some),
+        };
+        if before == Some(promise.as_ref()) && self.standing.is_some() {
+            return;
+        }
+        let is_change = before.is_some_and(|before| before != promise.as_ref());
+        self.standing = Some(Standing { promise, since: is_change.then_some(now) });
+    }
+
+    /// Since when `schedule` has been promised, as far as anybody knows.
+    ///
+    /// A change that nobody has noted yet counts from `now`, yet no later than from the slot at which
+    /// the schedule before it would have asked for a success: a backup does not stay fresh because
+    /// nobody writes down that it was to come more often.
+    pub fn promised_since(
+        &self,
+        schedule: &Schedule,
+        last_success: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let promise = Promise::of(schedule);
+        let (before, since) = match &self.standing {
+            Some(standing) => (standing.promise.as_ref(), standing.since),
+            None => (self.promised.as_ref(), None),
+        };
+        let Some(before) = before.filter(|before| **before != promise) else { return since };
+        let asked = || before.schedule(schedule)?.next_after(last_success.or(self.known_since)?);
+        Some(asked().map_or(now, |slot| slot.min(now)))
+    }
+
+    /// When the last pause ended, by itself or by hand; `None` while one is in force.
+    pub fn resumed_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.pause?.until.filter(|until| *until <= now)
+    }
+}
+
+/// What is promised, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The schedule; `None` where it is off.
+    pub promise: Option<Promise>,
+    /// Since when; `None` where nobody has seen it change.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
 }
 
 /// A schedule as it is written down.
@@ -115,6 +171,9 @@ pub struct MachineMemory {
     /// What people have been told of a configuration that cannot be loaded.
     #[serde(default)]
     pub config_alert: Option<Episode>,
+    /// What people have been told of projects that cannot even be looked at, by what it is and whose.
+    #[serde(default)]
+    pub troubles: BTreeMap<String, Episode>,
 }
 
 /// How the last daily summary fared.

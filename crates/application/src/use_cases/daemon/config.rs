@@ -211,8 +211,10 @@ impl Daemon {
 
     /// A schedule that is off, or gone, promises nothing; once it is back it counts from then on.
     async fn forget(&self, name: &ProjectName) {
-        let change = |memory: &mut ScheduleMemory| {
+        let now = self.now();
+        let change = move |memory: &mut ScheduleMemory| {
             if memory.promised.take().is_some() {
+                memory.note_promise(None, now);
                 memory.handled_until = None;
             }
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backupctl_domain::freshness::Freshness;
 use backupctl_domain::plan::{self, Space};
-use backupctl_domain::{BackupRun, ByteSize, ErrorCode, Failure, RunStatus, human, notice};
+use backupctl_domain::{BackupRun, ByteSize, ErrorCode, Failure, human, notice};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -204,7 +204,7 @@ fn judge(p: &ProjectStatus, now: Timestamp, tz: &TimeZone) -> Option<Check> {
     let freshness = p.freshness?;
     let name = FRESHNESS;
     let again = format!("`backupctl run {}`", p.name);
-    let failed = p.last_run.as_ref().filter(|r| r.status == RunStatus::Failed);
+    let failed = p.failed_run();
     let last = p.last_success.as_ref();
     let success = last.map_or_else(|| "no success so far".to_owned(), |r| succeeded(r, now));
     let why = failed.and_then(|r| r.error.as_ref());
@@ -259,6 +259,18 @@ fn judge(p: &ProjectStatus, now: Timestamp, tz: &TimeZone) -> Option<Check> {
             remedy: Some(why.map_or_else(
                 || format!("see why with `backupctl logs {}`, then make one with {again}", p.name),
                 |e| e.remedy.clone(),
+            )),
+        },
+        Freshness::NeverRan { first_due: Some(due) } if freshness.is_late(now) => Check {
+            name,
+            outcome: CheckOutcome::Fail,
+            message: format!(
+                "it has never run, its first success was due by {}",
+                notice::local_time(due, tz)
+            ),
+            code: Some(ErrorCode::RunMissed),
+            remedy: Some(format!(
+                "see what is to start its runs (timer, cron job), and make one with {again}"
             )),
         },
         Freshness::NeverRan { .. } => Check::warn(

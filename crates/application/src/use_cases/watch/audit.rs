@@ -48,7 +48,7 @@ impl Watch {
     }
 
     /// Tells everybody; false where that is nobody.
-    async fn tell_everybody(&self, notice: &Notice, report: &mut WatchReport) -> bool {
+    pub(super) async fn tell_everybody(&self, notice: &Notice, report: &mut WatchReport) -> bool {
         let config = self.config.as_ref();
         let loaded = match config.load().await {
             Ok(loaded) => loaded,

@@ -20,8 +20,9 @@ use tokio::task::JoinSet;
 use super::super::snapshots::list_snapshots;
 use super::super::status::ProjectStatus;
 use super::alerts::{Alert, Side};
+use super::troubles::Trouble;
 use super::verdict::Verdict;
-use super::{Lesson, Look, Watch, WatchReport, Watched};
+use super::{Lesson, Look, Watch, WatchReport, Watched, as_seen};
 use crate::context::{Cancel, Interrupt};
 use crate::ports::{ProjectEntry, Snapshot};
 
@@ -52,9 +53,10 @@ impl Watch {
         let mut asked = self.ask_all(entries, cancel).await;
         let mut report = WatchReport::default();
         let mut alerts = Vec::new();
+        let (mut away, mut broken) = (Vec::new(), Vec::new());
         for (index, entry) in entries.iter().enumerate() {
             let memory = self.memory(entry, &mut report).await;
-            let known = memory.clone().unwrap_or_default();
+            let known = as_seen(memory.as_ref(), entry, now);
             let (shown, unreachable) = match asked.remove(&index) {
                 Some(Ok(shown)) => (Some(shown), None),
                 Some(Err(failure)) => (None, Some(failure)),
@@ -78,8 +80,9 @@ impl Watch {
                 pause_age: None,
                 next_run: None,
                 freshness: freshness.filter(|_| unreachable.is_none()),
+                waits_behind: None,
             };
-            let look = Look::at(&p, &known, known.repository_alert, now);
+            let look = Look::at(&p, known.repository_alert, now);
             report.at_the_latest(look.next);
             let verdict = match &unreachable {
                 Some(failure) => out_of_reach(failure),
@@ -104,16 +107,27 @@ impl Watch {
             if memory.is_some() {
                 let ended = look.ends_episode.then_some(Side::Repository);
                 let lesson = Lesson { success: known.last_success, ended, now };
-                self.learn(&p, &known, lesson, &mut report).await;
+                self.learn(&p, memory.as_ref(), lesson, &mut report).await;
             }
             if let (true, Some(told), Some(project)) = (self.tells, look.tell, project) {
                 let began = known.repository_alert.map(|alert| alert.since);
                 let alert = Alert::new(self, &p, project, told, &watched, began, now);
                 alerts.push((report.projects.len(), alert.of_repository()));
             }
+            if watched.unreachable.is_some() {
+                away.push(report.projects.len());
+            }
+            if entry.project.is_err() {
+                broken.push(report.projects.len());
+            }
             report.projects.push(watched);
         }
         self.send(alerts, &mut report).await;
+        self.tell_of_troubles(Trouble::Broken, &broken, &mut report, now).await;
+        // What was not asked to the end because somebody stops this is in no trouble, nor well.
+        if cancel.reason().is_none() {
+            self.tell_of_troubles(Trouble::Unreachable, &away, &mut report, now).await;
+        }
         self.sign(&mut report, now).await;
         report
     }
@@ -211,14 +225,22 @@ fn judge(
     remembers: bool,
     now: Timestamp,
 ) -> Freshness {
+    let last_success = shown.and_then(|s| s.complete);
+    let newest = shown.and_then(|s| s.newest);
+    // A part that has no snapshot beside others that do is late at once, however new the schedule.
+    let known_since = known.known_since.filter(|_| newest.is_none());
+    let changed =
+        project.schedule.as_ref().and_then(|s| known.promised_since(s, last_success, now));
     let freshness = Freshness::of(
         Known {
             schedule: project.schedule.as_ref(),
             enabled: project.enabled,
             paused: known.pause_at(now).is_some(),
-            last_success: shown.and_then(|s| s.complete),
-            last_run: shown.and_then(|s| s.newest),
-            known_since: known.known_since,
+            last_success,
+            last_run: newest,
+            known_since,
+            promised_since: changed.filter(|_| last_success.is_some() || newest.is_none()),
+            resumed_at: known.resumed_at(now),
         },
         now,
     );

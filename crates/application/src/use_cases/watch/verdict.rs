@@ -8,7 +8,7 @@ use backupctl_domain::{ErrorCode, RunError, RunStatus, human, notice};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::super::status::ProjectStatus;
+use super::super::status::{InTheWay, ProjectStatus};
 use crate::ports::ProjectEntry;
 
 /// How old a pause may be before it is called out: it may have been forgotten.
@@ -92,7 +92,7 @@ impl Verdict {
             return calm(p, freshness, now, tz);
         }
         let last = p.last_run.as_ref();
-        if let Some(error) = last.and_then(|r| r.error.as_ref()) {
+        if let Some(error) = p.failed_run().and_then(|r| r.error.as_ref()) {
             return Self::failed(&success(p, now, tz), error);
         }
         if last.is_some_and(|r| r.status == RunStatus::Started) {
@@ -117,7 +117,7 @@ impl Verdict {
 }
 
 /// How long a run may go on before it counts as stuck: its timeout, else the distance between two runs.
-pub(super) fn longest_run(p: &ProjectStatus, now: Timestamp) -> Option<Duration> {
+pub(crate) fn longest_run(p: &ProjectStatus, now: Timestamp) -> Option<Duration> {
     let project = p.project.as_ref()?;
     let between = || project.schedule.as_ref().and_then(|s| s.expected_interval(now));
     project.timeout.or_else(between)
@@ -185,10 +185,13 @@ fn late(p: &ProjectStatus, freshness: Freshness, now: Timestamp, tz: &TimeZone) 
             success(p, now, tz)
         ),
     };
-    let last = p.last_run.as_ref();
-    if let Some(error) = last.and_then(|r| r.error.as_ref()) {
+    if let Some(ahead) = &p.waits_behind {
+        return waits(&facts, ahead);
+    }
+    if let Some(error) = p.failed_run().and_then(|r| r.error.as_ref()) {
         return Verdict::failed(&facts, error);
     }
+    let last = p.last_run.as_ref();
     if last.is_some_and(|r| r.status == RunStatus::Started) && p.running.is_none() {
         return Verdict::bad(
             format!("{facts}; the last run was killed"),
@@ -207,6 +210,20 @@ fn late(p: &ProjectStatus, freshness: Freshness, now: Timestamp, tz: &TimeZone) 
     )
 }
 
+fn waits(facts: &str, ahead: &InTheWay) -> Verdict {
+    let (project, id) = (&ahead.project, ahead.run.short());
+    let cause =
+        format!("waits behind the run of {project}, going on for {}", human::age(ahead.elapsed));
+    let remedy = format!(
+        "see what that run does with `backupctl status {project}`, end it with `backupctl runs abort \
+         {id}`; or let more runs go on at once with `concurrency`"
+    );
+    Verdict {
+        cause: Some(cause.clone()),
+        ..Verdict::bad(format!("{facts}; {cause}"), ErrorCode::BackupInProgress, remedy)
+    }
+}
+
 fn too_old(p: &ProjectStatus, limit: Duration, now: Timestamp, tz: &TimeZone) -> Option<Verdict> {
     if p.last_success_at.is_some_and(|at| elapsed(at, now) <= limit) {
         return None;
@@ -222,7 +239,7 @@ fn too_old(p: &ProjectStatus, limit: Duration, now: Timestamp, tz: &TimeZone) ->
             ..paused
         });
     }
-    Some(match p.last_run.as_ref().and_then(|r| r.error.as_ref()) {
+    Some(match p.failed_run().and_then(|r| r.error.as_ref()) {
         Some(error) => Verdict::failed(&facts, error),
         None => Verdict::bad(
             facts,
@@ -238,15 +255,16 @@ fn calm(p: &ProjectStatus, freshness: Freshness, now: Timestamp, tz: &TimeZone) 
         return paused(p, pause, now, tz);
     }
     let last = success(p, now, tz);
-    let failed = p.last_run.as_ref().filter(|_| p.running.is_none()).and_then(|r| r.error.as_ref());
+    let failed = p.failed_run().filter(|_| p.running.is_none()).and_then(|r| r.error.as_ref());
+    let tried = if failed.is_some() { "no run has succeeded" } else { "it has never run" };
     let message = match freshness {
         Freshness::Fresh { due } => {
             format!("{last}, the next is due by {}", notice::local_time(due, tz))
         }
         Freshness::NeverRan { first_due: Some(due) } => {
-            format!("it has never run, the first success is due by {}", notice::local_time(due, tz))
+            format!("{tried}, the first success is due by {}", notice::local_time(due, tz))
         }
-        Freshness::NeverRan { first_due: None } => "it has never run".to_owned(),
+        Freshness::NeverRan { first_due: None } => tried.to_owned(),
         Freshness::Unscheduled { .. } => format!("no schedule, {last}"),
         Freshness::Disabled => "the configuration turns it off".to_owned(),
         Freshness::Overdue { .. } => {
