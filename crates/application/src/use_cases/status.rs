@@ -1,5 +1,6 @@
 //! How every project stands: last run, its age, what is due, what goes on.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use backupctl_domain::freshness::{Freshness, Known};
@@ -274,12 +275,11 @@ impl<'a> Status<'a> {
 /// run is not for a missed slot to say.
 pub(super) async fn latest_runs(world: &World) -> Result<Vec<BackupRun>, Failure> {
     let mut runs = world.audit.latest_runs().await?;
-    let has_success = |r: &BackupRun| {
-        runs.iter().any(|o| o.project == r.project && o.status == RunStatus::Success)
-    };
-    let hidden: Vec<_> = runs
+    let succeeded: HashSet<&ProjectName> =
+        runs.iter().filter(|r| r.status == RunStatus::Success).map(|r| &r.project).collect();
+    let hidden: Vec<ProjectName> = runs
         .iter()
-        .filter(|r| is_missed(r) && !has_success(r))
+        .filter(|r| is_missed(r) && !succeeded.contains(&r.project))
         .map(|r| r.project.clone())
         .collect();
     for project in hidden {

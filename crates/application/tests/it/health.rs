@@ -451,6 +451,23 @@ async fn a_summary_that_nobody_is_configured_to_get_is_a_warning() {
 }
 
 #[tokio::test]
+async fn a_first_success_that_did_not_come_is_a_failure_and_the_run_that_it_waits_for_is_named() {
+    let (bench, units) = backed_up(&[shop().cron("0 2 * * *").build()]).await;
+    bench.clock.set(at("2026-03-30T12:00:00Z"));
+    let run = record("blog").started_at("2026-03-28T12:00:00Z").in_stage(Stage::Sync).build();
+    let holder = LockHolder { pid: Some(run.pid), started: None, recovering: false };
+    bench.lock.set_held(&run.project, holder);
+    let id = run.run_id.short();
+    bench.audit.seed(run);
+    let report = look(&bench, &units).await;
+    let (outcome, code, message) = found(&report, "freshness");
+    assert_eq!((outcome, code), (CheckOutcome::Fail, Some(ErrorCode::BackupInProgress)));
+    assert!(message.contains("waits behind the run of blog"), "{message}");
+    let check = report.checks.iter().find(|c| c.check.name == "freshness").unwrap();
+    assert!(check.check.remedy.as_ref().unwrap().contains(&id), "{check:?}");
+}
+
+#[tokio::test]
 async fn a_run_that_goes_on_makes_an_overdue_project_no_better() {
     let (bench, units) = backed_up(&[shop().build()]).await;
     bench.clock.set(at("2026-03-25T12:00:00Z"));

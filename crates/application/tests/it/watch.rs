@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backupctl_application::ports::{FallbackEntry, LockHolder, ProjectEntry};
-use backupctl_application::use_cases::{Status, Told, Watch, WatchReport};
+use backupctl_application::use_cases::{Status, Told, Watch, WatchReport, slots};
 use backupctl_domain::freshness::Freshness;
 use backupctl_domain::schedule::memory::{Episode, Pause, Promise, ScheduleMemory};
 use backupctl_domain::schedule::planner::Missed;
@@ -231,6 +231,18 @@ async fn a_change_that_nobody_notes_does_not_keep_a_backup_fresh() {
         let all = Status::new(&world).execute(entries(&[&hourly])).await.unwrap();
         assert_eq!(all[0].state(), state, "{now}");
     }
+}
+
+#[tokio::test]
+async fn a_change_that_a_start_by_a_timer_has_seen_counts_from_then() {
+    let (bench, hourly) = (TestBench::new(), project("shop").cron("0 * * * *").build());
+    let promised = Some(Promise::of(&shop().schedule.unwrap()));
+    bench.schedules.seed(&hourly.name, ScheduleMemory { promised, ..ScheduleMemory::default() });
+    let now = at("2026-03-18T12:05:00Z");
+    slots::settle(&bench.world(), &hourly, now, "down").await.unwrap();
+    let memory = bench.schedules.of(&hourly.name);
+    let later = at("2026-03-18T18:00:00Z");
+    assert_eq!(memory.promised_since(hourly.schedule.as_ref().unwrap(), None, later), Some(now));
 }
 
 #[tokio::test]

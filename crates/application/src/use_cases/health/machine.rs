@@ -16,6 +16,7 @@ use crate::ports::{FileSystem, ProjectEntry, ServiceUnit};
 use crate::use_cases::checks::{Check, CheckOutcome};
 use crate::use_cases::schedule::between;
 use crate::use_cases::status::{ProjectStatus, Status};
+use crate::use_cases::watch::verdict;
 
 /// How old the last success of a project without a schedule may be.
 const UNSCHEDULED_LIMIT: Duration = Duration::from_hours(7 * 24);
@@ -231,6 +232,16 @@ fn judge(p: &ProjectStatus, now: Timestamp, tz: &TimeZone) -> Option<Check> {
             run.run_id.short()
         ));
         return Some(Check::bad(name, CheckOutcome::Fail, failure));
+    }
+    if let Some(ahead) = p.waits_behind.as_ref().filter(|_| freshness.is_late(now)) {
+        let waits = verdict::waits(&success, ahead);
+        return Some(Check {
+            name,
+            outcome: CheckOutcome::Fail,
+            message: waits.message,
+            code: waits.code,
+            remedy: waits.remedy,
+        });
     }
     Some(match freshness {
         // Nothing is promised, and the check of the schedule says so of a pause.

@@ -22,14 +22,14 @@ impl Trouble {
     /// The name of it in `data.status` and in what is remembered.
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Broken => "config_broken",
+            Self::Broken => "project_broken",
             Self::Unreachable => "repository_unreachable",
         }
     }
 
     const fn over(self) -> &'static str {
         match self {
-            Self::Broken => "config_mended",
+            Self::Broken => "project_mended",
             Self::Unreachable => "repository_back",
         }
     }

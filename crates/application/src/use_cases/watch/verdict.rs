@@ -210,7 +210,8 @@ fn late(p: &ProjectStatus, freshness: Freshness, now: Timestamp, tz: &TimeZone) 
     )
 }
 
-fn waits(facts: &str, ahead: &InTheWay) -> Verdict {
+/// What is said of a project that is late because of another's run.
+pub(crate) fn waits(facts: &str, ahead: &InTheWay) -> Verdict {
     let (project, id) = (&ahead.project, ahead.run.short());
     let cause =
         format!("waits behind the run of {project}, going on for {}", human::age(ahead.elapsed));
