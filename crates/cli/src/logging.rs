@@ -1,9 +1,14 @@
 //! Logs: to stderr what was asked for, to daily files what the configuration says.
 
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use backupctl_adapters::application::ports::LogSettings;
 use backupctl_adapters::domain::{ErrorCode, Failure};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -13,6 +18,33 @@ use crate::args::Global;
 /// Writes what is left of the logs when dropped.
 pub(crate) struct Guard {
     _file: Option<WorkerGuard>,
+    stderr: Option<WorkerGuard>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Its own end waits for the terminal, which nobody may be reading.
+        if let Some(stderr) = self.stderr.take() {
+            let (done, wait) = mpsc::channel::<()>();
+            thread::spawn(move || {
+                drop(stderr);
+                drop(done);
+            });
+            let _ = wait.recv_timeout(END_WITHIN);
+        }
+    }
+}
+
+/// How long the end waits for the last lines on stderr.
+const END_WITHIN: Duration = Duration::from_millis(500);
+
+/// How lines get to stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stderr {
+    /// At once.
+    Direct,
+    /// By a thread of its own, and not at all where nobody reads them: the daemon must not wait.
+    Apart,
 }
 
 /// How many daily files are kept.
@@ -22,14 +54,25 @@ const KEPT_FILES: usize = 30;
 ///
 /// stderr gets logs only with `-v` (info) and `-vv` (debug): what goes wrong in a run is in its record,
 /// which a command shows anyway. The files of `log.dir` get `log.level`.
-pub(crate) fn start(args: &Global, settings: Option<&LogSettings>) -> Result<Guard, Failure> {
+pub(crate) fn start(
+    args: &Global,
+    settings: Option<&LogSettings>,
+    stderr: Stderr,
+) -> Result<Guard, Failure> {
     let level = match args.verbose {
         0 => "off",
         1 => "info,sqlx=warn,sea_orm=warn,sea_orm_migration=warn",
         _ => "debug,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,hyper=info,reqwest=info",
     };
     let json = settings.is_some_and(|s| s.json);
-    let stderr = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(true);
+    let (writer, stderr_guard) = match stderr {
+        Stderr::Direct => (BoxMakeWriter::new(std::io::stderr), None),
+        Stderr::Apart => {
+            let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+            (BoxMakeWriter::new(writer), Some(guard))
+        }
+    };
+    let stderr = fmt::layer().with_writer(writer).with_ansi(false).with_target(true);
     let stderr = if json { stderr.json().boxed() } else { stderr.boxed() };
     let stderr = stderr.with_filter(EnvFilter::new(level));
 
@@ -66,5 +109,5 @@ pub(crate) fn start(args: &Global, settings: Option<&LogSettings>) -> Result<Gua
     };
     // A second start in one process (never in the binary) keeps the first.
     let _ = tracing_subscriber::registry().with(stderr).with(file).try_init();
-    Ok(Guard { _file: guard })
+    Ok(Guard { _file: guard, stderr: stderr_guard })
 }

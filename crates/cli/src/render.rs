@@ -1,5 +1,6 @@
 //! Output: results on stdout, messages on stderr, colour and progress on a terminal only.
 
+pub(crate) mod apart;
 pub(crate) mod progress;
 pub(crate) mod record;
 pub(crate) mod table;

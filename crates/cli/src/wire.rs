@@ -1,5 +1,7 @@
 //! The composition root: from arguments to a configuration, from a configuration to the ports.
 
+mod unattended;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,8 +21,9 @@ use backupctl_adapters::process::kill_running;
 
 use crate::args::Global;
 use crate::exit::CommandError;
-use crate::logging;
+use crate::logging::{self, Stderr};
 use crate::render::Out;
+pub(crate) use unattended::{Unable, keep_reloaded};
 
 /// A loaded configuration with everything wired to it.
 pub(crate) struct App {
@@ -70,7 +73,7 @@ impl App {
         to_read: bool,
     ) -> Result<Self, CommandError> {
         let (config, loaded, mut global) = load(config, &out).await?;
-        let logs = logging::start(args, Some(&global.log))?;
+        let logs = logging::start(args, Some(&global.log), Stderr::Direct)?;
         let audit_url = config.resolve_secret("audit.url", global.audit_url.clone()).await;
         global.audit_url = match audit_url {
             // A restored dump is compared with its record where that can be had.
@@ -99,14 +102,22 @@ impl App {
         out: Out,
         config: FileConfig,
     ) -> Result<(Self, Vec<Check>), CommandError> {
-        let (config, loaded, mut global) = load(config, &out).await?;
-        let mut checks = Vec::new();
-        let logs = match logging::start(args, Some(&global.log)) {
-            Ok(logs) => logs,
-            Err(failure) => {
-                checks.push(Check::bad("log", CheckOutcome::Fail, failure));
-                logging::start(args, None)?
-            }
+        let loaded = load(config, &out).await?;
+        let (app, log, _) = Self::with_what_there_is(args, out, loaded, Stderr::Direct).await?;
+        let log = log.map(|failure| Check::bad("log", CheckOutcome::Fail, failure));
+        Ok((app, log.into_iter().collect()))
+    }
+
+    /// Wires what can be had, and says why logs and audit cannot, where they cannot.
+    async fn with_what_there_is(
+        args: &Global,
+        out: Out,
+        (config, loaded, mut global): Loaded,
+        stderr: Stderr,
+    ) -> Result<(Self, Option<Failure>, Option<Failure>), CommandError> {
+        let (logs, log) = match logging::start(args, Some(&global.log), stderr) {
+            Ok(logs) => (logs, None),
+            Err(failure) => (logging::start(args, None, stderr)?, Some(failure)),
         };
         let identity = defaults::identity();
         let url = config.resolve_secret("audit.url", global.audit_url.clone()).await;
@@ -114,19 +125,20 @@ impl App {
             let resolved = GlobalSettings { audit_url: url, ..global.clone() };
             defaults::audit(&resolved).map(|_| resolved.audit_url)
         });
-        let world = match url {
+        let (world, audit) = match url {
             Ok(url) => {
                 global.audit_url = url;
-                defaults::world(&global, identity)?
+                (defaults::world(&global, identity)?, None)
             }
             Err(failure) => {
                 // Any address will do: it is never opened.
                 let file = global.base_dir.join("audit.db");
                 global.audit_url = Secret::value(format!("sqlite://{}", file.display()));
-                World { audit: Arc::new(NoAudit(failure)), ..defaults::world(&global, identity)? }
+                let without = Arc::new(NoAudit(failure.clone()));
+                (World { audit: without, ..defaults::world(&global, identity)? }, Some(failure))
             }
         };
-        Ok((Self::wired(out, config, loaded, global, world, logs)?, checks))
+        Ok((Self::wired(out, config, loaded, global, world, logs)?, log, audit))
     }
 
     fn wired(
@@ -199,11 +211,11 @@ impl App {
     }
 }
 
+/// A configuration, what it says, and its global part.
+type Loaded = (Arc<FileConfig>, LoadedConfig, GlobalSettings);
+
 /// What there is to read, of which the global part must be good.
-async fn load(
-    config: FileConfig,
-    out: &Out,
-) -> Result<(Arc<FileConfig>, LoadedConfig, GlobalSettings), CommandError> {
+async fn load(config: FileConfig, out: &Out) -> Result<Loaded, CommandError> {
     let loaded = config.load().await?;
     for warning in &loaded.warnings {
         out.warn(issue_line(warning));

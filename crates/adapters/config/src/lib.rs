@@ -11,6 +11,7 @@ mod expand;
 mod fingerprint;
 mod global;
 mod keys;
+mod last_known;
 mod layers;
 mod load;
 mod locate;
@@ -51,12 +52,14 @@ pub struct FileConfig {
     explicit: Option<PathBuf>,
     environment: Environment,
     purpose: Purpose,
+    /// The text that is read in the file's stead: what it said when it was good last.
+    kept: Option<PathBuf>,
 }
 
 impl FileConfig {
     /// Reads `explicit` if it is given, else the first of the usual places. Nothing is read yet.
     pub fn new(explicit: Option<PathBuf>, environment: Environment) -> Self {
-        Self { explicit, environment, purpose: Purpose::BackUp }
+        Self { explicit, environment, purpose: Purpose::BackUp, kept: None }
     }
 
     /// The same for commands that only read a project's snapshots: projects come without hooks,
@@ -77,6 +80,9 @@ impl FileConfig {
 
     /// The file that loading reads, as an absolute path; `INVALID_CONFIG` if there is none.
     pub fn locate(&self) -> Result<PathBuf, Failure> {
+        if let (Some(file), Some(_)) = (&self.explicit, &self.kept) {
+            return Ok(file.clone());
+        }
         locate::locate(self.explicit.as_deref(), &self.environment)
     }
 
@@ -141,7 +147,7 @@ impl ConfigLoader for FileConfig {
     async fn load(&self) -> Result<LoadedConfig, Failure> {
         let file = self.locate()?;
         let load::Loaded { mut config, audit_password } =
-            load::load(&file, &self.environment, self.purpose)?;
+            load::load(&file, self.kept.as_deref(), &self.environment, self.purpose)?;
         if let (Ok(settings), Some(password)) = (&mut config.global, audit_password) {
             let folder = file.parent().unwrap_or(Path::new("/"));
             let url = settings.audit_url.clone();

@@ -24,13 +24,14 @@ pub(crate) struct Loaded {
     pub audit_password: Option<Secret>,
 }
 
-/// Reads the file and the `.env` beside it.
+/// Reads the file and the `.env` beside it. `kept` is what is read in its stead, if anything is.
 pub(crate) fn load(
     file: &Path,
+    kept: Option<&Path>,
     environment: &Environment,
     purpose: Purpose,
 ) -> Result<Loaded, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| {
+    let text = std::fs::read_to_string(kept.unwrap_or(file)).map_err(|e| {
         Failure::new(
             ErrorCode::InvalidConfig,
             format!("the configuration {} cannot be read: {e}", file.display()),

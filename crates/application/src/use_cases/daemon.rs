@@ -36,6 +36,7 @@ use crate::context::{Cancel, Interrupt};
 use crate::ports::{Asked, ConfigLoader, Launcher, LockGuard};
 use crate::use_cases::recover::RecoverStartup;
 use crate::use_cases::slots;
+pub use alarm::tell_of_config;
 use board::{Ask, Board, Placed};
 use config::Standing;
 pub use control::Handle;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backupctl_domain::schedule::memory::{Pause, ScheduleMemory};
 use backupctl_domain::schedule::planner::{Due, PUNCTUAL};
-use backupctl_domain::{Failure, Project, Trigger};
+use backupctl_domain::{Project, Trigger};
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
@@ -34,18 +34,18 @@ const WHY: &str = "nothing started it (machine off, or its timer not active)";
 /// Decides what a start by a timer or cron means, which says nothing but that it is time; records the
 /// slots that have passed since the last one. A timer may be late by as much as the project's grace
 /// before its run counts as made up for. Whatever cannot be found out, the backup is made.
-pub async fn begin(world: &Arc<World>, project: &Project) -> Result<Start, Failure> {
+pub async fn begin(world: &Arc<World>, project: &Project) -> Start {
     if !project.enabled {
-        return Ok(Start::Disabled);
+        return Start::Disabled;
     }
     let anyhow = Start::Run { trigger: Trigger::Scheduled, due_at: None };
-    let Some(schedule) = &project.schedule else { return Ok(anyhow) };
+    let Some(schedule) = &project.schedule else { return anyhow };
     let now = world.clock.now();
     let memory = match world.schedules.project(&project.name).await {
         Ok(memory) => memory,
         Err(failure) => {
             warn!(project = %project.name, "the schedule's memory: {}", failure.full_message());
-            return Ok(anyhow);
+            return anyhow;
         }
     };
     // What shows, to whoever asks for the daemon, that there is something else.
@@ -55,7 +55,7 @@ pub async fn begin(world: &Arc<World>, project: &Project) -> Result<Start, Failu
     }
     if let Some(pause) = memory.pause_at(now) {
         info!(project = %project.name, "paused: no run is made");
-        return Ok(Start::Paused(pause));
+        return Start::Paused(pause);
     }
     let grace = schedule.grace.max(PUNCTUAL);
     if memory.handled_until.is_none() {
@@ -63,8 +63,10 @@ pub async fn begin(world: &Arc<World>, project: &Project) -> Result<Start, Failu
         let slot = schedule.previous_at(now);
         let before = slot.and_then(|slot| slot.checked_sub(SignedDuration::from_secs(1)).ok());
         let recent = slot.is_some_and(|slot| slots::within(now, slot, grace));
-        if let Some(before) = before.filter(|_| recent) {
-            slots::handled(world, &project.name, before).await?;
+        if let Some(before) = before.filter(|_| recent)
+            && let Err(failure) = slots::handled(world, &project.name, before).await
+        {
+            warn!(project = %project.name, "the schedule's memory: {}", failure.full_message());
         }
     }
     let settled = slots::settle_late(world, project, now, grace, WHY).await;
@@ -73,10 +75,10 @@ pub async fn begin(world: &Arc<World>, project: &Project) -> Result<Start, Failu
         slots::Settled::default()
     });
     let made_up = settled.missed.last().map(|missed| missed.last);
-    Ok(match settled.due {
+    match settled.due {
         Some(Due { slot, trigger }) => Start::Run { trigger, due_at: Some(slot) },
         // Whoever started this wants a backup, though the schedule itself would have let it be.
         None if made_up.is_some() => Start::Run { trigger: Trigger::CatchUp, due_at: made_up },
         None => anyhow,
-    })
+    }
 }

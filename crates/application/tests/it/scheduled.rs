@@ -59,7 +59,7 @@ async fn the_first_start_by_a_timer_is_for_the_slot_that_has_just_come() {
     let bench = TestBench::new();
     bench.clock.set(at("2026-03-18T02:00:04Z"));
     let shop = nightly(CatchUp::WithinGrace);
-    let start = begin(&bench.world(), &shop).await.unwrap();
+    let start = begin(&bench.world(), &shop).await;
     let due_at = Some(at("2026-03-18T02:00:00Z"));
     assert_eq!(start, Start::Run { trigger: Trigger::Scheduled, due_at });
     assert_eq!(missed(&bench), []);
@@ -77,7 +77,7 @@ async fn nights_without_a_run_are_recorded_by_the_next_one() {
     let shop = nightly(CatchUp::WithinGrace);
     seen(&bench, &shop, "2026-03-15T02:00:00Z");
     bench.clock.set(at("2026-03-18T02:20:00Z"));
-    let start = begin(&bench.world(), &shop).await.unwrap();
+    let start = begin(&bench.world(), &shop).await;
     let slot = Some(at("2026-03-18T02:00:00Z"));
     assert_eq!(start, Start::Run { trigger: Trigger::Scheduled, due_at: slot });
     let missing = |slot: &str| (Some(at(slot)), Some(ErrorCode::RunMissed));
@@ -85,7 +85,7 @@ async fn nights_without_a_run_are_recorded_by_the_next_one() {
     assert_eq!(missed(&bench), nights);
 
     // Asked again, as by a second timer: nothing is recorded twice.
-    begin(&bench.world(), &shop).await.unwrap();
+    begin(&bench.world(), &shop).await;
     assert_eq!(missed(&bench), nights);
 }
 
@@ -96,7 +96,7 @@ async fn a_late_timer_makes_up_for_its_slot_whatever_the_daemon_would_do() {
         let shop = nightly(catch_up);
         seen(&bench, &shop, "2026-03-17T02:00:00Z");
         bench.clock.set(at("2026-03-18T09:00:00Z"));
-        let start = begin(&bench.world(), &shop).await.unwrap();
+        let start = begin(&bench.world(), &shop).await;
         let due_at = Some(at("2026-03-18T02:00:00Z"));
         assert_eq!(start, Start::Run { trigger: Trigger::CatchUp, due_at }, "{catch_up:?}");
         assert_eq!(missed(&bench), [(due_at, Some(ErrorCode::RunMissed))]);
@@ -116,9 +116,9 @@ async fn what_is_paused_or_disabled_is_left_alone() {
     let mut memory = bench.schedules.of(&shop.name);
     memory.pause = Some(pause);
     bench.schedules.seed(&shop.name, memory);
-    assert_eq!(begin(&bench.world(), &shop).await.unwrap(), Start::Paused(pause));
+    assert_eq!(begin(&bench.world(), &shop).await, Start::Paused(pause));
     shop.enabled = false;
-    assert_eq!(begin(&bench.world(), &shop).await.unwrap(), Start::Disabled);
+    assert_eq!(begin(&bench.world(), &shop).await, Start::Disabled);
     assert_eq!(missed(&bench), []);
 }
 
@@ -127,8 +127,17 @@ async fn a_memory_that_cannot_be_read_keeps_no_backup_from_being_made() {
     let bench = TestBench::new();
     bench.schedules.fail_always("project", failure(ErrorCode::PathNotWritable));
     let shop = nightly(CatchUp::Always);
-    let start = begin(&bench.world(), &shop).await.unwrap();
+    let start = begin(&bench.world(), &shop).await;
     assert_eq!(start, Start::Run { trigger: Trigger::Scheduled, due_at: None });
+}
+
+#[tokio::test]
+async fn a_memory_that_cannot_be_written_keeps_no_backup_from_being_made() {
+    let bench = TestBench::new();
+    bench.clock.set(at("2026-03-18T02:00:04Z"));
+    bench.schedules.fail_always("update_project", failure(ErrorCode::PathNotWritable));
+    let start = begin(&bench.world(), &nightly(CatchUp::Always)).await;
+    assert!(matches!(start, Start::Run { .. }), "{start:?}");
 }
 
 #[tokio::test]

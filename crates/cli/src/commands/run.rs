@@ -18,14 +18,25 @@ use serde_json::json;
 use super::recover;
 use crate::args::{Global, RunArgs, TriggerArg};
 use crate::exit::{CommandError, CommandResult, status};
+use crate::logging::Stderr;
 use crate::render::progress::{Bars, Events, Lines, Silent};
 use crate::render::{BAD, BOLD, DIM, GOOD, Out, WARN};
-use crate::wire::App;
+use crate::wire::{App, Unable};
 
 /// Runs the command.
 pub(crate) async fn run(global: &Global, out: Out, args: RunArgs) -> CommandResult {
     let out = if args.json_stream { Out::new(true, global.quiet, global.no_color) } else { out };
-    let app = App::start(global, out).await?;
+    let app = match args.project.as_deref().filter(|_| args.scheduled && !args.dry_run) {
+        None => App::start(global, out).await?,
+        Some(name) => match App::start_unattended(global, out, Stderr::Direct).await {
+            Ok(app) => app,
+            Err(Unable { error, last: None }) => return Err(error),
+            Err(Unable { error, last: Some(last) }) => {
+                last.ensure_base_dir().await;
+                return refused(&last, name, &args, error).await;
+            }
+        },
+    };
     if !args.dry_run {
         app.ensure_base_dir().await;
     }
@@ -75,7 +86,7 @@ async fn scheduled(app: &App, name: &str, args: &RunArgs) -> CommandResult {
     };
     let start = match args.trigger {
         Some(trigger) => Start::Run { trigger: trigger.into(), due_at: args.due_at },
-        None => scheduled_run::begin(&app.world, &project).await?,
+        None => scheduled_run::begin(&app.world, &project).await,
     };
     match start {
         Start::Run { trigger, due_at } => {
@@ -97,15 +108,27 @@ async fn scheduled(app: &App, name: &str, args: &RunArgs) -> CommandResult {
 }
 
 /// A scheduled run of what the configuration does not have, or has wrong, is a failed run: recorded,
-/// and told over the global channels. Nobody reads what a timer prints.
+/// and told over the channels that the project had last, else the global ones. Nobody reads what a
+/// timer prints.
 async fn refused(app: &App, name: &str, args: &RunArgs, error: CommandError) -> CommandResult {
     let Ok(project) = ProjectName::new(name) else { return Err(error) };
-    let project = Project::unreadable(project, app.global.notifications.clone());
-    let trigger = args.trigger.map_or(Trigger::Scheduled, Trigger::from);
+    let known = app.last_known(name).await;
+    let asked = args.trigger.map(|trigger| (trigger.into(), args.due_at));
+    let (trigger, due_at) = match (asked, &known) {
+        (Some(asked), _) => asked,
+        (None, None) => (Trigger::Scheduled, None),
+        (None, Some(known)) => match scheduled_run::begin(&app.world, known).await {
+            Start::Run { trigger, due_at } => (trigger, due_at),
+            // No backup was to be made, and none has failed.
+            Start::Paused(_) | Start::Disabled => return Err(error),
+        },
+    };
+    let project =
+        known.unwrap_or_else(|| Project::unreadable(project, app.global.notifications.clone()));
     let watcher = observer(app, args.json_stream);
     let use_case = RunBackup::new(Arc::clone(&app.world));
     let config = app.config.as_ref();
-    let run = use_case.refuse(config, project, trigger, args.due_at, &error.failure, watcher).await;
+    let run = use_case.refuse(config, project, trigger, due_at, &error.failure, watcher).await;
     Ok(finished(app, &run, args.json_stream))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use backupctl_adapters::application::ports::ConfigLoader;
+use backupctl_adapters::application::use_cases::daemon::tell_of_config;
 use backupctl_adapters::application::use_cases::summary::Summary;
 use backupctl_adapters::application::use_cases::{Told, Watch, WatchReport, Watched, metrics};
 use backupctl_adapters::domain::freshness::Freshness;
@@ -14,21 +15,26 @@ use serde_json::{Value, json};
 use super::status::{style, words};
 use crate::args::{Global, WatchArgs};
 use crate::exit::CommandResult;
+use crate::logging::Stderr;
 use crate::render::table::Table;
 use crate::render::{BAD, BOLD, GOOD, Out, WARN};
 use crate::wire::App;
 
 /// Runs the command.
 pub(crate) async fn run(global: &Global, out: Out, args: WatchArgs) -> CommandResult {
-    let app = if args.from_repository {
-        App::start_to_watch(global, out).await?
+    let started = if args.from_repository {
+        App::start_to_watch_unattended(global, out).await
     } else {
-        let (app, found) = App::start_to_look(global, out).await?;
-        for check in found {
-            app.out.warn(check.message);
-        }
-        app
+        App::start_unattended(global, out, Stderr::Direct).await
     };
+    let app = match started {
+        Ok(app) => app,
+        Err(unable) if args.no_notify => return Err(unable.error),
+        Err(unable) => return Err(unable.tell_everybody().await),
+    };
+    if !args.no_notify {
+        tell_of_config(&app.world, app.config.as_ref(), &app.loaded, None).await;
+    }
     let config: Arc<dyn ConfigLoader> = app.config.clone();
     let watch = Watch::new(Arc::clone(&app.world), config);
     let watch = if args.no_notify { watch.silent() } else { watch };

@@ -33,4 +33,5 @@ mod signals;
 mod snapshots;
 mod support;
 mod systemd;
+mod unheard;
 mod watch;

@@ -164,17 +164,6 @@ fn a_daemon_that_is_killed_leaves_its_run_alone_and_the_next_one_takes_up_from_t
 }
 
 #[test]
-fn what_cannot_be_served_is_said_at_the_start() {
-    let mut w = world();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    w.config["http"] = json!({"listen": taken.local_addr().unwrap().to_string()});
-    let refused = w.run(&["serve"]);
-    let said = &refused.expect(3).stderr;
-    assert!(said.contains("http.listen") && said.contains("cannot be listened on"), "{said}");
-    assert!(!w.state(".daemon.lock").exists());
-}
-
-#[test]
 fn a_project_whose_configuration_broke_fails_at_its_slots_and_says_so() {
     let mut w = world();
     // The receiver's own answer to whatever comes.

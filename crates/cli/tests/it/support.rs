@@ -300,6 +300,15 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     all
 }
 
+fn is_kept_configuration(path: &Path) -> bool {
+    let is_private =
+        |path: &Path, mode| fs::metadata(path).unwrap().permissions().mode() & 0o777 == mode;
+    let Some(dir) = path.parent() else { return false };
+    dir.parent().is_some_and(|kept| kept.ends_with("state/.schedule/last-good"))
+        && is_private(dir, 0o700)
+        && is_private(path, 0o600)
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -322,6 +331,8 @@ impl World {
         for (path, content) in state.iter().chain(&tree(&self.work.join("logs"))) {
             for secret in SECRETS {
                 let found = content.windows(secret.len()).any(|w| w == secret.as_bytes());
+                // The last good configuration, which is its owner's alone.
+                let found = found && !is_kept_configuration(path);
                 assert!(!found, "{secret} is in {}", path.display());
             }
         }

@@ -11,7 +11,8 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::Ports;
-use crate::ports::LoadedConfig;
+use crate::World;
+use crate::ports::{ConfigLoader, LoadedConfig};
 use crate::use_cases::everybody;
 
 /// How often people are told again.
@@ -20,7 +21,16 @@ const AGAIN_AFTER: Duration = Duration::from_hours(24);
 /// Tells everybody over the channels of the last good configuration what is wrong with the present one:
 /// once, again every day, and once that it is well again (`problem` is `None`).
 pub(super) async fn tell(ports: Ports, last_good: &LoadedConfig, problem: Option<Failure>) {
-    let world = &ports.world;
+    tell_of_config(&ports.world, ports.config.as_ref(), last_good, problem).await;
+}
+
+/// The same for a process that is no daemon, or cannot become one.
+pub async fn tell_of_config(
+    world: &World,
+    config: &dyn ConfigLoader,
+    last_good: &LoadedConfig,
+    problem: Option<Failure>,
+) {
     let now = world.clock.now();
     let episode = match world.schedules.machine().await {
         Ok(machine) => machine.config_alert,
@@ -38,7 +48,7 @@ pub(super) async fn tell(ports: Ports, last_good: &LoadedConfig, problem: Option
             (broken(failure, since, now), Some(Episode { since, told_at: now }))
         }
     };
-    let told = everybody::tell(world, ports.config.as_ref(), last_good, &notice).await;
+    let told = everybody::tell(world, config, last_good, &notice).await;
     if told.channels == 0 {
         info!("nobody is told of the configuration: there is no channel");
     }
@@ -69,7 +79,7 @@ fn broken(failure: &Failure, since: Timestamp, now: Timestamp) -> Notice {
 }
 
 fn well_again(now: Timestamp) -> Notice {
-    let text = "✅ The configuration of backupctl can be loaded again\nThe daemon goes by it.";
+    let text = "✅ The configuration of backupctl can be loaded again\nBackups go by it.";
     notice("config_good", text.to_owned(), now)
 }
 

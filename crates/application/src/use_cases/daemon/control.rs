@@ -74,6 +74,11 @@ pub(super) fn handle(world: &Arc<World>) -> (Arc<Handle>, Arc<Shared>, mpsc::Rec
 }
 
 impl Handle {
+    /// Tells whoever listens what has happened around the daemon, e.g. to its HTTP interface.
+    pub fn announce(&self, event: Value) {
+        self.shared.tell(None, event);
+    }
+
     /// Has the configuration read again; returns when that is done, or why the old one stays.
     pub async fn reload(&self) -> Result<(), Failure> {
         let (reply, answer) = oneshot::channel();
