@@ -271,6 +271,23 @@ fn what_systemd_says_is_told_in_words() {
 }
 
 #[test]
+fn a_daemon_that_is_down_for_good_is_told_with_the_way_back() {
+    let m = Machine::new().installed(&[]);
+    for (state, code, text) in [
+        (
+            "active=failed result=start-limit-hit status=1",
+            "DAEMON_NOT_RUNNING",
+            "started too often within its limit, and stays down",
+        ),
+        ("active=failed result=exit-code status=2", "BACKUP_IN_PROGRESS", "another daemon"),
+        ("active=failed result=exit-code status=3", "INVALID_CONFIG", "cannot be used"),
+    ] {
+        m.says("backupctl.service", state);
+        assert_fails(&m.verify(), "state", code, text);
+    }
+}
+
+#[test]
 fn an_edited_unit_is_kept_unless_forced() {
     let m = Machine::new().installed(&[]);
     let unit = m.unit("backupctl.service");

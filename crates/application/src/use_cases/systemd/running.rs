@@ -124,6 +124,16 @@ fn judge(file: &UnitFile, state: &UnitState) -> Check {
 /// What systemd's own exit statuses mean (systemd.exec(5)), and ours.
 fn last_failure(state: &UnitState) -> Failure {
     let name = &state.name;
+    if state.result == "start-limit-hit" {
+        return Failure::new(
+            ErrorCode::DaemonNotRunning,
+            format!("{name} was started too often within its limit, and stays down"),
+        )
+        .with_remedy(format!(
+            "see why with `journalctl -u {name}`, then run `systemctl reset-failed {name}` and \
+             `systemctl start {name}`"
+        ));
+    }
     let (code, why) = match state.exit_status {
         Some(203) => (ErrorCode::ToolMissing, "its program could not be started"),
         Some(226) => (
@@ -133,6 +143,9 @@ fn last_failure(state: &UnitState) -> Failure {
         Some(217) => (ErrorCode::InvalidConfig, "its user is not there"),
         Some(243) => (ErrorCode::InvalidConfig, "a secret of LoadCredential could not be read"),
         Some(3) => (ErrorCode::InvalidConfig, "its configuration cannot be used"),
+        Some(2) if name == "backupctl.service" => {
+            (ErrorCode::BackupInProgress, "another daemon was running")
+        }
         Some(2) => (ErrorCode::BackupInProgress, "a backup of its project was in progress"),
         Some(4) => (ErrorCode::RepoUnreachable, "something could not be reached"),
         _ => (ErrorCode::RunMissed, "its last run failed"),
