@@ -6,6 +6,7 @@
 
 mod gpg;
 mod growth;
+mod idle;
 mod mariadb;
 mod overhead;
 mod passthrough;
@@ -37,7 +38,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     write_docs: bool,
     /// Only these parts, separated by commas: overhead, startup, validate, restic, throughput,
-    /// mariadb, gpg, growth.
+    /// mariadb, gpg, idle, growth.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -56,6 +57,8 @@ pub(crate) struct Size {
     growth: u64,
     /// Run records that `status` has to look through.
     records: u32,
+    /// Minutes for which the daemon waits.
+    idle_minutes: u32,
     /// Rounds of short measurements.
     many: usize,
     /// Rounds of long ones.
@@ -69,11 +72,21 @@ const FULL: Size = Size {
     medium: 512,
     growth: 256,
     records: 10_000,
+    idle_minutes: 10,
     many: 11,
     few: 3,
 };
-const QUICK: Size =
-    Size { tiny: 2, small: 10, large: 40, medium: 20, growth: 12, records: 1_000, many: 3, few: 3 };
+const QUICK: Size = Size {
+    tiny: 2,
+    small: 10,
+    large: 40,
+    medium: 20,
+    growth: 12,
+    records: 1_000,
+    idle_minutes: 1,
+    many: 3,
+    few: 3,
+};
 
 /// The task.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
@@ -105,6 +118,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
     if wanted("gpg") {
         gpg::measure(&world, &size, &mut report)?;
+    }
+    if wanted("idle") {
+        idle::measure(&world, &size, &mut report)?;
     }
     if wanted("growth") {
         growth::measure(&world, &size, &mut report)?;
