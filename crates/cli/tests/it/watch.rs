@@ -76,6 +76,31 @@ fn a_fresh_project_is_the_only_green_one() {
 }
 
 #[test]
+fn a_slot_that_was_missed_is_shown_as_that_and_as_no_run() {
+    let w = scheduled();
+    w.backup();
+    age(&w, "shop", 72);
+    let db = rusqlite::Connection::open(w.state("audit.db")).unwrap();
+    let text: String =
+        db.query_row("SELECT record FROM backup_runs", [], |row| row.get(0)).unwrap();
+    let mut record: Value = serde_json::from_str(&text).unwrap();
+    record["status"] = json!("failed");
+    record["error"] = json!({
+        "stage": null, "code": "RUN_MISSED", "message": "not made: no daemon ran",
+        "remedy": "start it",
+    });
+    db.execute(
+        "UPDATE backup_runs SET record = ?1, status = 'failed'",
+        rusqlite::params![record.to_string()],
+    )
+    .unwrap();
+    let shown = w.run(&["status"]);
+    let row = shown.expect(0).stdout.lines().nth(1).unwrap().to_owned();
+    assert!(row.contains(" missed ") && row.contains("never ran"), "{row}");
+    assert!(!row.contains("failing") && !row.contains("failed"), "{row}");
+}
+
+#[test]
 fn an_overdue_project_is_told_once_and_again_when_it_is_well() {
     let w = scheduled();
     w.backup();
