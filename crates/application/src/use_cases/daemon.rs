@@ -12,6 +12,7 @@
 
 mod alarm;
 mod board;
+mod clock;
 mod config;
 mod control;
 mod duties;
@@ -22,8 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backupctl_domain::schedule::memory::ScheduleMemory;
-use backupctl_domain::schedule::planner::Due;
+use backupctl_domain::schedule::planner::{Due, PUNCTUAL};
 use backupctl_domain::{Failure, ProjectName, Trigger};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -35,9 +35,10 @@ use crate::World;
 use crate::context::{Cancel, Interrupt};
 use crate::ports::{Asked, ConfigLoader, Launcher, LockGuard};
 use crate::use_cases::recover::RecoverStartup;
-use crate::use_cases::slots;
+use crate::use_cases::slots::{self, Pass};
 pub use alarm::tell_of_config;
 use board::{Ask, Board, Placed};
+use clock::Doubt;
 use config::Standing;
 pub use control::Handle;
 use control::{Command, Reply, Shared};
@@ -50,12 +51,6 @@ const LOOK_EVERY: Duration = Duration::from_mins(1);
 
 /// How long the end may take: each run its own, and the record of those that had to be killed.
 const STOP_WITHIN: Duration = Duration::from_secs(75);
-
-/// How far the clock may go back before slots are found anew.
-const SET_BACK: SignedDuration = SignedDuration::from_mins(1);
-
-/// How far ahead a slot may seem to be dealt with before that is taken for a clock that was wrong.
-const NEVER_AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// Why a slot was missed that passed before the start.
 const WHY_DOWN: &str = "backupctl was not running";
@@ -86,6 +81,16 @@ pub struct Daemon {
     tasks: JoinSet<Done>,
     /// When the loop was awake last, to see a clock that is set back.
     awake_at: Timestamp,
+    /// Why no slot is looked at, while the clock cannot be right.
+    doubt: Option<Doubt>,
+}
+
+/// What the loop has waited for.
+enum Turn {
+    Due,
+    Look,
+    Done(Result<Done, tokio::task::JoinError>),
+    Command(Command),
 }
 
 impl Daemon {
@@ -112,6 +117,7 @@ impl Daemon {
             duties: Duties::default(),
             tasks: JoinSet::new(),
             awake_at,
+            doubt: None,
         };
         (daemon, handle)
     }
@@ -120,6 +126,7 @@ impl Daemon {
     #[must_use]
     pub fn with_look_every(mut self, look_every: Duration) -> Self {
         self.look_every = look_every;
+        self.shared.expect_looks(look_every);
         self
     }
 
@@ -130,9 +137,16 @@ impl Daemon {
     pub async fn run(mut self, lock: Box<dyn LockGuard>) -> Result<Interrupt, Failure> {
         let now = self.now();
         self.shared.stand(|readiness| readiness.since = Some(now));
-        let begun = self.begin().await;
+        let cancel = self.ports.cancel.clone();
+        // What it waits for at the start, e.g. an audit that hangs, does not keep it from ending.
+        let begun = tokio::select! {
+            biased;
+            why = cancel.cancelled() => Ok(Some(why)),
+            begun = self.begin() => begun.map(|()| None),
+        };
         let why = match begun {
-            Ok(()) => self.keep().await,
+            Ok(Some(why)) => why,
+            Ok(None) => self.keep().await,
             Err(failure) => {
                 lock.release()?;
                 return Err(failure);
@@ -162,8 +176,10 @@ impl Daemon {
             let orphans = &report.orphans;
             self.shared.tell(None, json!({"event": "recovered", "orphans": orphans}));
         }
+        self.doubt_the_clock(&loaded).await;
         self.adopt(loaded, WHY_DOWN).await;
-        self.shared.stand(|readiness| readiness.is_ready = true);
+        let is_ready = self.doubt.is_none();
+        self.shared.stand(|readiness| readiness.is_ready = is_ready);
         Ok(())
     }
 
@@ -172,6 +188,7 @@ impl Daemon {
         let clock = Arc::clone(&self.ports.world.clock);
         let cancel = self.ports.cancel.clone();
         let mut look: Pin<Box<dyn Future<Output = ()> + Send>> = clock.sleep(self.look_every);
+        self.shared.looked(self.now());
         loop {
             if let Some(why) = cancel.reason() {
                 return why;
@@ -186,20 +203,38 @@ impl Daemon {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
+            let turn = tokio::select! {
                 // What the clock asks for comes first: no number of requests keeps a slot waiting.
                 biased;
                 why = cancel.cancelled() => return why,
-                () = waiting => self.due().await,
+                () = waiting => Turn::Due,
                 // By a timer of its own, which a clock that is set back does not hold up.
-                () = &mut look => {
-                    self.look().await;
-                    look = clock.sleep(self.look_every);
-                }
-                Some(done) = self.tasks.join_next() => self.done(done),
-                Some(command) = self.commands.recv() => self.command(command).await,
+                () = &mut look => Turn::Look,
+                Some(done) = self.tasks.join_next() => Turn::Done(done),
+                Some(command) = self.commands.recv() => Turn::Command(command),
+            };
+            if matches!(turn, Turn::Look) {
+                self.shared.looked(self.now());
+            }
+            tokio::select! {
+                biased;
+                why = cancel.cancelled() => return why,
+                next_look = self.take(turn) => if let Some(wait) = next_look {
+                    look = clock.sleep(wait);
+                },
             }
         }
+    }
+
+    /// Does what the loop has waited for; says when to look again where it has looked.
+    async fn take(&mut self, turn: Turn) -> Option<Duration> {
+        match turn {
+            Turn::Due => self.due().await,
+            Turn::Look => return Some(self.look().await),
+            Turn::Done(done) => self.done(done),
+            Turn::Command(command) => self.command(command).await,
+        }
+        None
     }
 
     /// Ends every run, each with its record, within a bound.
@@ -291,7 +326,7 @@ impl Daemon {
             let _ = reply.send(Err(fault.clone()));
             return;
         }
-        let ask = Ask { trigger: Trigger::Manual, due_at: None, reply: Some(reply) };
+        let ask = Ask::by_hand(Some(reply));
         self.place(&name, ask);
         self.start_runs();
         if let Some(reply) = self.board.take_reply(&name) {
@@ -321,25 +356,36 @@ impl Daemon {
         self.reload_if_changed().await;
         let now = self.now();
         self.note_the_clock(now).await;
+        self.weigh_the_clock(now, false).await;
+        let mut pass = Pass::default();
         while let Some(name) = self.roster.take_due(now) {
-            if self.ports.cancel.reason().is_some() {
-                return;
-            }
-            self.slot(&name, now, WHY_LATE).await;
+            self.slot(&name, now, WHY_LATE, &mut pass).await;
         }
         self.duties.due(&self.roster, now);
     }
 
-    /// Deals with a project's slots up to `now`, and finds out when the next one comes.
-    async fn slot(&mut self, name: &ProjectName, now: Timestamp, why: &str) {
-        if let Some(due) = self.owed(name, now, why).await {
+    /// Deals with a project's slots up to `now`, and finds out when the next one comes. What is due
+    /// begins at once: other projects may have a lot to be written down before their turn.
+    async fn slot(&mut self, name: &ProjectName, now: Timestamp, why: &str, pass: &mut Pass) {
+        let due = if self.doubt.is_some() { None } else { self.owed(name, now, why, pass).await };
+        if let Some(due) = due {
             self.place(name, Ask::slot(due.trigger, due.slot));
         }
         self.roster.plan(name, now);
+        while let Some(done) = self.tasks.try_join_next() {
+            self.done(done);
+        }
+        self.start_runs();
     }
 
     /// What is to be run now; the slots before that are dealt with.
-    async fn owed(&self, name: &ProjectName, now: Timestamp, why: &str) -> Option<Due> {
+    async fn owed(
+        &self,
+        name: &ProjectName,
+        now: Timestamp,
+        why: &str,
+        pass: &mut Pass,
+    ) -> Option<Due> {
         let schedule = self.roster.schedule(name)?;
         let (project, _) = self.roster.project(name)?;
         let world = &self.ports.world;
@@ -354,7 +400,8 @@ impl Daemon {
                 })
                 .map(|slot| slot.map(|slot| Due { slot, trigger: Trigger::Scheduled }))
         } else {
-            slots::settle(world, project, now, why).await.map(|settled| {
+            let settled = slots::settle_on(pass, world, project, now, PUNCTUAL, why).await;
+            settled.map(|settled| {
                 if let (Some(first), Some(last)) = (settled.missed.first(), settled.missed.last()) {
                     let count: u64 = settled.missed.iter().map(|missed| missed.count).sum();
                     let event = json!({
@@ -375,35 +422,6 @@ impl Daemon {
                 let is_now = now.duration_since(slot) <= SignedDuration::from_mins(1);
                 is_now.then_some(Due { slot, trigger: Trigger::Scheduled })
             }
-        }
-    }
-
-    /// A clock that was ahead and has been set right must not leave schedules waiting for a time that is
-    /// far away, nor slots that seem to be dealt with.
-    async fn note_the_clock(&mut self, now: Timestamp) {
-        let back = self.awake_at.duration_since(now);
-        self.awake_at = now;
-        if back <= SET_BACK {
-            return;
-        }
-        warn!("the clock was set back by {} s", back.as_secs());
-        for name in self.roster.names() {
-            self.never_ahead(&name, now).await;
-            self.roster.plan(&name, now);
-        }
-    }
-
-    /// No slot after `now` is dealt with.
-    async fn never_ahead(&self, name: &ProjectName, now: Timestamp) {
-        let Some(latest) = now.checked_add(NEVER_AHEAD).ok() else { return };
-        let change = move |memory: &mut ScheduleMemory| {
-            if memory.handled_until.is_some_and(|until| until > latest) {
-                memory.handled_until = Some(now);
-            }
-        };
-        let changed = self.ports.world.schedules.update_project(name, Box::new(change)).await;
-        if let Err(failure) = changed {
-            warn!(project = %name, "the schedule's memory: {}", failure.full_message());
         }
     }
 

@@ -105,8 +105,8 @@ impl RunAll {
         let request = RunRequest { project, trigger, due_at: None, wait, cancel, observer };
         match self.run.execute(request).await? {
             RunOutcome::Finished(run) => Ok(run),
-            RunOutcome::Handled => {
-                Err(Failure::internal("a run without a slot has none dealt with"))
+            RunOutcome::Handled | RunOutcome::Paused(_) => {
+                Err(Failure::internal("a run that no schedule asks for was not made for its sake"))
             }
             RunOutcome::Busy(holder) | RunOutcome::Folded(holder) => {
                 Err(in_progress(self.run.world(), &entry.name, holder).await)

@@ -11,7 +11,7 @@ mod stages;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use backupctl_domain::schedule::memory::ScheduleMemory;
+use backupctl_domain::schedule::memory::{Pause, ScheduleMemory};
 use backupctl_domain::{
     BackupRun, ErrorCode, Failure, Project, Redactor, RunError, RunId, RunStatus, Stage, Trigger,
 };
@@ -52,6 +52,8 @@ pub enum RunOutcome {
     Folded(LockHolder),
     /// The slot that it was for has been dealt with meanwhile: nothing was done.
     Handled,
+    /// The schedule that asked for it has been paused meanwhile: nothing was done.
+    Paused(Pause),
 }
 
 /// Makes backups.
@@ -128,12 +130,12 @@ impl RunBackup {
 
         // Two processes may have been started for one slot, e.g. by a daemon that was killed and by
         // the one after it. Which comes second finds that out only when it has the lock.
+        // And somebody may have paused the schedule while it waited.
         if guard.is_some()
-            && trigger == Trigger::Scheduled
-            && self.is_handled(&project, due_at).await
+            && matches!(trigger, Trigger::Scheduled | Trigger::CatchUp)
+            && let Some(needless) = self.needless(&project, due_at).await
         {
-            info!(project = %project.name, "the slot has been dealt with meanwhile");
-            return Ok(RunOutcome::Handled);
+            return Ok(needless);
         }
 
         let shared = self.shared(project, trigger, due_at, cancel, observer);
@@ -161,17 +163,23 @@ impl RunBackup {
 }
 
 impl RunBackup {
-    /// Whether the slot has its run or its record already. What cannot be known is not: rather a
-    /// backup too many.
-    async fn is_handled(&self, project: &Project, due_at: Option<Timestamp>) -> bool {
-        let Some(slot) = due_at else { return false };
-        match self.world.schedules.project(&project.name).await {
-            Ok(memory) => memory.handled_until.is_some_and(|until| until >= slot),
+    /// Why the schedule wants no run any more: it is paused, or the slot has its run already. What
+    /// cannot be known is not so: rather a backup too many.
+    async fn needless(&self, project: &Project, due_at: Option<Timestamp>) -> Option<RunOutcome> {
+        let memory = match self.world.schedules.project(&project.name).await {
+            Ok(memory) => memory,
             Err(failure) => {
                 warn!(project = %project.name, "{}", failure.full_message());
-                false
+                return None;
             }
+        };
+        if let Some(pause) = memory.pause_at(self.world.clock.now()) {
+            info!(project = %project.name, "paused meanwhile: no run is made");
+            return Some(RunOutcome::Paused(pause));
         }
+        due_at.filter(|slot| memory.needs_no_run(*slot))?;
+        info!(project = %project.name, "the slot has been dealt with meanwhile");
+        Some(RunOutcome::Handled)
     }
 
     fn shared(
@@ -236,10 +244,7 @@ impl Shared {
             );
         }
         if let Some(slot) = run.due_at {
-            self.remember(Box::new(move |memory| {
-                memory.handled_until = memory.handled_until.max(Some(slot));
-            }))
-            .await;
+            self.remember(Box::new(move |memory| memory.begin(slot))).await;
         }
     }
 

@@ -44,6 +44,7 @@ pub async fn pause(
     let change = move |memory: &mut ScheduleMemory| {
         let in_force = memory.pause_at(now);
         end_of_itself(memory, now);
+        memory.owed = None;
         memory.pause = Some(Pause { since: in_force.map_or(now, |pause| pause.since), until });
     };
     let memory = world.schedules.update_project(project, Box::new(change)).await?;

@@ -78,7 +78,16 @@ pub async fn begin(world: &Arc<World>, project: &Project) -> Start {
     match settled.due {
         Some(Due { slot, trigger }) => Start::Run { trigger, due_at: Some(slot) },
         // Whoever started this wants a backup, though the schedule itself would have let it be.
-        None if made_up.is_some() => Start::Run { trigger: Trigger::CatchUp, due_at: made_up },
+        None if made_up.is_some() => {
+            if let Some(slot) = made_up
+                && let Err(failure) = slots::owe(world, &project.name, slot).await
+            {
+                warn!(project = %project.name, "the schedule's memory: {}", failure.full_message());
+                // With the slot it would seem to be made already.
+                return anyhow;
+            }
+            Start::Run { trigger: Trigger::CatchUp, due_at: made_up }
+        }
         None => anyhow,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backupctl_domain::schedule::memory::{Promise, ScheduleMemory};
 use backupctl_domain::schedule::planner::{Due, Missed, PUNCTUAL, Plan};
-use backupctl_domain::{BackupRun, Failure, Project, ProjectName, RunId};
+use backupctl_domain::{BackupRun, Failure, Project, ProjectName, RunId, Trigger};
 use jiff::Timestamp;
 use tracing::warn;
 use uuid::Uuid;
@@ -29,6 +29,14 @@ pub async fn settle(
     settle_late(world, project, now, PUNCTUAL, why).await
 }
 
+/// What a pass over one or many projects has found out on its way.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// Whether the audit did not take a record: it is not asked again, which may cost seconds each
+    /// time while backups wait.
+    audit_is_down: bool,
+}
+
 /// Whether `now` is no more than `span` behind `slot`.
 pub(super) fn within(now: Timestamp, slot: Timestamp, span: Duration) -> bool {
     Duration::try_from(now.duration_since(slot)).is_ok_and(|late| late <= span)
@@ -42,23 +50,38 @@ pub(super) async fn settle_late(
     punctual: Duration,
     why: &str,
 ) -> Result<Settled, Failure> {
+    settle_on(&mut Pass::default(), world, project, now, punctual, why).await
+}
+
+/// The same as one step of a pass over many projects.
+pub(super) async fn settle_on(
+    pass: &mut Pass,
+    world: &World,
+    project: &Project,
+    now: Timestamp,
+    punctual: Duration,
+    why: &str,
+) -> Result<Settled, Failure> {
     let Some(schedule) = &project.schedule else { return Ok(Settled::default()) };
     let memory = world.schedules.project(&project.name).await?;
     let plan = Plan::tolerating(punctual, schedule, &memory, now);
     for missed in &plan.missed {
-        record(world, &project.name, *missed, why).await;
+        record(pass, world, &project.name, *missed, why).await;
     }
     let promise = Promise::of(schedule);
     let is_new = memory.promised.as_ref() != Some(&promise);
     if plan.settled.is_some() || is_new || memory.handled_until.is_none() {
-        // What is due is not dealt with by being due: its run says so when it has begun.
+        // What is due is not dealt with by being due: its run says so when it has begun. A missed slot
+        // has its record, so that only the run is owed.
         let settled = plan.settled;
-        let begin = if is_new && plan.due.is_none() { Some(now) } else { None };
+        let made_up = plan.due.filter(|due| due.trigger == Trigger::CatchUp);
+        let begin = (is_new && (plan.due.is_none() || made_up.is_some())).then_some(now);
         let change = move |memory: &mut ScheduleMemory| {
             memory.known_since = memory.known_since.or(Some(now));
             memory.handled_until = memory.handled_until.max(settled).max(begin);
             memory.note_promise(Some(promise.clone()), now);
             memory.promised = Some(promise);
+            memory.owed = made_up.map(|due| due.slot).or(memory.owed);
         };
         world.schedules.update_project(&project.name, Box::new(change)).await?;
     }
@@ -74,6 +97,16 @@ pub struct Settled {
     pub due: Option<Due>,
 }
 
+/// Remembers that a run is owed for the slot, until it has begun.
+pub(super) async fn owe(
+    world: &World,
+    project: &ProjectName,
+    slot: Timestamp,
+) -> Result<(), Failure> {
+    let change = move |memory: &mut ScheduleMemory| memory.owed = memory.owed.max(Some(slot));
+    world.schedules.update_project(project, Box::new(change)).await.map(drop)
+}
+
 /// Remembers that the slot is dealt with, as one that is folded into the run that waits is.
 pub async fn handled(world: &World, project: &ProjectName, slot: Timestamp) -> Result<(), Failure> {
     let change = move |memory: &mut ScheduleMemory| {
@@ -82,7 +115,7 @@ pub async fn handled(world: &World, project: &ProjectName, slot: Timestamp) -> R
     world.schedules.update_project(project, Box::new(change)).await.map(drop)
 }
 
-async fn record(world: &World, project: &ProjectName, missed: Missed, why: &str) {
+async fn record(pass: &mut Pass, world: &World, project: &ProjectName, missed: Missed, why: &str) {
     let who = &world.identity;
     let run = BackupRun::missed(
         id_of(project, missed),
@@ -97,7 +130,12 @@ async fn record(world: &World, project: &ProjectName, missed: Missed, why: &str)
         project = %project, run.id = %run.run_id, missed = missed.count,
         "{}", run.error.as_ref().map_or("", |e| e.message.as_str())
     );
-    if let Some(lost) = deliver::record(world, &run).await {
+    if !pass.audit_is_down {
+        let Err(failure) = world.audit.finish_run(&run).await else { return };
+        warn!(run.id = %run.run_id, error.code = %failure.code, "{}", failure.full_message());
+        pass.audit_is_down = true;
+    }
+    if let Some(lost) = deliver::keep_record(world, &run).await {
         tracing::error!(project = %project, "{lost}");
     }
 }

@@ -126,8 +126,7 @@ impl Launcher for Instant {
     async fn launch(&self, launch: &Launch, _: &Cancel, _: Arc<dyn LaunchObserver>) -> Launched {
         let slot = launch.due_at.unwrap();
         self.runs.lock().unwrap().push((launch.project.clone(), launch.trigger, slot));
-        let change =
-            move |m: &mut ScheduleMemory| m.handled_until = m.handled_until.max(Some(slot));
+        let change = move |m: &mut ScheduleMemory| m.begin(slot);
         self.schedules.update_project(&launch.project, Box::new(change)).await.unwrap();
         let id = RunId(uuid::Uuid::new_v4());
         let project = launch.project.clone();
@@ -213,6 +212,40 @@ async fn a_machine_that_sleeps_misses_slots_and_a_clock_that_goes_back_repeats_n
             "2026-03-18T06:00:00Z",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_at_the_start_makes_no_slot_seem_missed() {
+    let bench = TestBench::new();
+    bench.config.set_projects([scheduled("shop", "0 * * * *")]);
+    serve(&bench).until(&bench, "2026-03-18T02:30:00Z").await;
+    let handled = bench.schedules.of(&name("shop")).handled_until;
+    // As a machine without a clock of its own starts; ten minutes later it is told the time.
+    bench.clock.set_back(at("2020-01-01T00:00:00Z"));
+    let mut served = serve(&bench);
+    bench.clock.sleep_until(at("2020-01-01T00:10:00Z")).await;
+    let readiness = served.control.readiness();
+    assert!(!readiness.is_ready && readiness.problems[0].contains("clock"), "{readiness:?}");
+    assert!(served.heard().contains(&"clock_wrong".to_owned()));
+    assert_eq!(bench.schedules.of(&name("shop")).handled_until, handled);
+    bench.clock.set(at("2026-03-18T02:45:00Z"));
+    bench.clock.sleep_until(at("2026-03-18T03:30:00Z")).await;
+    let readiness = served.control.readiness();
+    assert!(readiness.is_ready && readiness.problems.is_empty(), "{readiness:?}");
+    served.stop().await;
+    assert!(missed(&bench).is_empty());
+    assert_eq!(launches(&bench).last().unwrap(), "shop scheduled 2026-03-18T03:00:00Z");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_before_the_start_leaves_no_schedule_dead() {
+    let bench = TestBench::new();
+    bench.config.set_projects([scheduled("shop", "0 * * * *")]);
+    bench.clock.set(at("2028-01-01T00:30:00Z"));
+    serve(&bench).until(&bench, "2028-01-01T01:30:00Z").await;
+    bench.clock.set_back(at("2026-03-18T05:15:00Z"));
+    serve(&bench).until(&bench, "2026-03-18T07:30:00Z").await;
+    assert_eq!(launches(&bench).last().unwrap(), "shop scheduled 2026-03-18T07:00:00Z");
 }
 
 #[tokio::test]

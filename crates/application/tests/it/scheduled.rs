@@ -154,6 +154,35 @@ async fn two_starts_for_one_slot_make_one_run() {
 }
 
 #[tokio::test]
+async fn two_starts_that_make_up_for_one_slot_make_one_run() {
+    let bench = TestBench::new();
+    let shop = nightly(CatchUp::Always);
+    seen(&bench, &shop, "2026-03-17T02:00:00Z");
+    bench.clock.set(at("2026-03-18T09:00:00Z"));
+    let settled = slots::settle(&bench.world(), &shop, at("2026-03-18T09:00:00Z"), "down").await;
+    assert!(settled.unwrap().due.is_some());
+    let slot = Some("2026-03-18T02:00:00Z");
+    finished(make(&bench, &shop, Trigger::CatchUp, slot).await);
+    let second = make(&bench, &shop, Trigger::CatchUp, slot).await;
+    assert!(matches!(second, RunOutcome::Handled), "{second:?}");
+}
+
+#[tokio::test]
+async fn a_run_that_had_to_wait_heeds_a_pause() {
+    let bench = TestBench::new();
+    let shop = nightly(CatchUp::Always);
+    let pause = Pause { since: at("2026-03-17T00:00:00Z"), until: None };
+    let memory = ScheduleMemory { pause: Some(pause), ..ScheduleMemory::default() };
+    bench.schedules.seed(&shop.name, memory);
+    for trigger in [Trigger::Scheduled, Trigger::CatchUp] {
+        let made = make(&bench, &shop, trigger, Some("2026-03-18T00:00:00Z")).await;
+        assert!(matches!(made, RunOutcome::Paused(p) if p == pause), "{made:?}");
+    }
+    assert!(bench.audit.runs().is_empty());
+    finished(make(&bench, &shop, Trigger::Manual, None).await);
+}
+
+#[tokio::test]
 async fn a_key_that_is_gone_is_told_before_anything_is_dumped() {
     let bench = TestBench::new();
     let shop = project("shop")

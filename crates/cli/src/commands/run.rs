@@ -8,6 +8,7 @@ use backupctl_adapters::application::use_cases::{
     AllOutcome, Check, CheckOutcome, DryRun, RunAll, RunBackup, RunOutcome, RunRequest, run_all,
     scheduled_run,
 };
+use backupctl_adapters::domain::schedule::memory::Pause;
 use backupctl_adapters::domain::{
     BackupRun, ByteSize, ErrorCode, Failure, Project, ProjectName, RunStatus, StageOutcome,
     StageRecord, Trigger, human, notice,
@@ -85,6 +86,8 @@ async fn scheduled(app: &App, name: &str, args: &RunArgs) -> CommandResult {
         Err(error) => return refused(app, name, args, error).await,
     };
     let start = match args.trigger {
+        // Turned off since the daemon read the configuration.
+        Some(TriggerArg::Scheduled | TriggerArg::CatchUp) if !project.enabled => Start::Disabled,
         Some(trigger) => Start::Run { trigger: trigger.into(), due_at: args.due_at },
         None => scheduled_run::begin(&app.world, &project).await,
     };
@@ -92,14 +95,7 @@ async fn scheduled(app: &App, name: &str, args: &RunArgs) -> CommandResult {
         Start::Run { trigger, due_at } => {
             one(app, name, Asked { trigger, due_at, wait: true }, args.json_stream).await
         }
-        Start::Paused(pause) => {
-            let end = match pause.until {
-                Some(until) => notice::local_time(until, &app.global.timezone),
-                None => format!("somebody runs `backupctl schedule resume {name}`"),
-            };
-            let since = notice::local_time(pause.since, &app.global.timezone);
-            Ok(not_made(app, name, "paused", &format!("paused since {since} until {end}")))
-        }
+        Start::Paused(pause) => Ok(paused(app, name, pause)),
         Start::Disabled => {
             let why = "disabled in the configuration (`enabled: false`)";
             Ok(not_made(app, name, "disabled", why))
@@ -130,6 +126,16 @@ async fn refused(app: &App, name: &str, args: &RunArgs, error: CommandError) -> 
     let config = app.config.as_ref();
     let run = use_case.refuse(config, project, trigger, due_at, &error.failure, watcher).await;
     Ok(finished(app, &run, args.json_stream))
+}
+
+/// Tells that no run was made because of a pause.
+fn paused(app: &App, name: &str, pause: Pause) -> u8 {
+    let end = match pause.until {
+        Some(until) => notice::local_time(until, &app.global.timezone),
+        None => format!("somebody runs `backupctl schedule resume {name}`"),
+    };
+    let since = notice::local_time(pause.since, &app.global.timezone);
+    not_made(app, name, "paused", &format!("paused since {since} until {end}"))
 }
 
 /// Tells that no run was made, and that none was to be.
@@ -197,6 +203,7 @@ pub(crate) async fn one(app: &App, name: &str, asked: Asked, stream: bool) -> Co
         Ok(RunOutcome::Handled) => {
             return Ok(not_made(app, name, "handled", "backed up for this slot already"));
         }
+        Ok(RunOutcome::Paused(pause)) => return Ok(paused(app, name, pause)),
         Err(failure) if failure.code == ErrorCode::Interrupted => {
             return Err(CommandError::from(failure).with_exit(app.interrupted_or(130)));
         }

@@ -27,6 +27,10 @@ pub struct ScheduleMemory {
     /// run that waits.
     #[serde(default)]
     pub handled_until: Option<Timestamp>,
+    /// The missed slot that a run is to make up for, until that run has begun: a process that ends
+    /// while it waits leaves it to the next one.
+    #[serde(default)]
+    pub owed: Option<Timestamp>,
     /// The pause that somebody has ordered; it may have ended by itself.
     #[serde(default)]
     pub pause: Option<Pause>,
@@ -48,6 +52,17 @@ impl ScheduleMemory {
     /// The pause, if it is in force at `now`.
     pub fn pause_at(&self, now: Timestamp) -> Option<Pause> {
         self.pause.filter(|pause| pause.is_in_force(now))
+    }
+
+    /// A run for this slot begins: the slot is dealt with, and it makes up for what was owed.
+    pub fn begin(&mut self, slot: Timestamp) {
+        self.handled_until = self.handled_until.max(Some(slot));
+        self.owed = None;
+    }
+
+    /// Whether the slot needs no run any more: it has one or a record, and none is owed.
+    pub fn needs_no_run(&self, slot: Timestamp) -> bool {
+        self.owed.is_none() && self.handled_until.is_some_and(|until| until >= slot)
     }
 
     /// Notes what is promised now, `None` for a schedule that is off or gone. What differs from what was

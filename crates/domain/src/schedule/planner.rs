@@ -77,9 +77,12 @@ impl Plan {
         let schedule = replaced.as_ref().unwrap_or(schedule);
 
         let Some(last) = schedule.previous_at(now).filter(|slot| *slot > from) else {
-            return Self::default();
+            // Its record is written; only the run that makes up for it has not begun.
+            let owed = memory.owed.filter(|slot| *slot <= now && is_made_up(schedule, *slot, now));
+            let due = owed.map(|slot| Due { slot, trigger: Trigger::CatchUp });
+            return Self { due, ..Self::default() };
         };
-        let late = Duration::try_from(now.duration_since(last)).unwrap_or_default();
+        let late = late_by(last, now);
         let mut missed = Gathered::default();
         let mut slots = schedule.slots(from, now);
         if late <= punctual {
@@ -89,13 +92,22 @@ impl Plan {
             return Self { missed: missed.list(), due, settled };
         }
         slots.for_each(|slot| missed.add(slot));
-        let made_up = match schedule.catch_up {
-            CatchUp::Never => false,
-            CatchUp::WithinGrace => late <= schedule.grace,
-            CatchUp::Always => true,
-        };
-        let due = made_up.then_some(Due { slot: last, trigger: Trigger::CatchUp });
+        let due = is_made_up(schedule, last, now)
+            .then_some(Due { slot: last, trigger: Trigger::CatchUp });
         Self { missed: missed.list(), due, settled: Some(last) }
+    }
+}
+
+fn late_by(slot: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(slot)).unwrap_or_default()
+}
+
+/// Whether a run at `now` may still make up for the slot.
+fn is_made_up(schedule: &Schedule, slot: Timestamp, now: Timestamp) -> bool {
+    match schedule.catch_up {
+        CatchUp::Never => false,
+        CatchUp::WithinGrace => late_by(slot, now) <= schedule.grace,
+        CatchUp::Always => true,
     }
 }
 
@@ -223,6 +235,36 @@ mod tests {
         let hourly = schedule("0 * * * *", CatchUp::Always);
         let plan = Plan::at(&hourly, &memory, at("2026-03-18T05:30:00Z"));
         assert_eq!(plan.missed, [one("2026-03-18T02:00:00Z")]);
+    }
+
+    #[test]
+    fn a_run_that_is_owed_stays_due_as_long_as_it_may_be_made_up_for() {
+        let slot = at("2026-03-18T02:00:00Z");
+        let memory = ScheduleMemory { owed: Some(slot), ..handled("2026-03-18T02:00:00Z") };
+        let due = Some(Due { slot, trigger: Trigger::CatchUp });
+        for (catch_up, now, due) in [
+            (CatchUp::WithinGrace, "2026-03-18T04:00:00Z", due),
+            (CatchUp::WithinGrace, "2026-03-18T04:00:01Z", None),
+            (CatchUp::Always, "2026-03-18T23:00:00Z", due),
+            (CatchUp::Never, "2026-03-18T02:05:00Z", None),
+        ] {
+            let plan = Plan::at(&schedule("0 2 * * *", catch_up), &memory, at(now));
+            assert_eq!(plan, Plan { due, ..Plan::default() }, "{catch_up:?} at {now}");
+        }
+        // A newer slot takes its place, and a pause takes it away for its time.
+        let daily = schedule("0 2 * * *", CatchUp::Always);
+        let next = at("2026-03-19T02:00:00Z");
+        let plan = Plan::at(&daily, &memory, next);
+        assert_eq!(plan.due, Some(Due { slot: next, trigger: Trigger::Scheduled }));
+        let pause = Some(Pause { since: slot, until: None });
+        let paused = ScheduleMemory { pause, ..memory.clone() };
+        assert_eq!(Plan::at(&daily, &paused, at("2026-03-18T03:00:00Z")), Plan::default());
+        // Once its run has begun, nothing is owed.
+        let mut begun = memory.clone();
+        assert!(!begun.needs_no_run(slot));
+        begun.begin(slot);
+        assert!(begun.needs_no_run(slot) && !begun.needs_no_run(next));
+        assert_eq!(Plan::at(&daily, &begun, at("2026-03-18T03:00:00Z")), Plan::default());
     }
 
     #[test]

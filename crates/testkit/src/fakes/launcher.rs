@@ -9,6 +9,7 @@ use backupctl_application::context::{Cancel, interrupted};
 use backupctl_application::ports::{
     AuditLog, Clock, Launch, LaunchObserver, Launched, Launcher, ScheduleStore,
 };
+use backupctl_domain::schedule::memory::ScheduleMemory;
 use backupctl_domain::{BackupRun, Failure, ProjectName, RunError, RunId};
 use jiff::Timestamp;
 use serde_json::json;
@@ -176,10 +177,7 @@ impl FakeLauncher {
         run.due_at = launch.due_at;
         let _ = self.audit.start_run(&run).await;
         if let Some(slot) = launch.due_at {
-            let change =
-                Box::new(move |memory: &mut backupctl_domain::schedule::memory::ScheduleMemory| {
-                    memory.handled_until = memory.handled_until.max(Some(slot));
-                });
+            let change = Box::new(move |memory: &mut ScheduleMemory| memory.begin(slot));
             let _ = self.schedules.update_project(&launch.project, change).await;
         }
         run

@@ -14,6 +14,8 @@ pub(super) struct Ask {
     pub trigger: Trigger,
     /// The slot that it is for.
     pub due_at: Option<Timestamp>,
+    /// Whether somebody has asked for it, whatever the schedule wants.
+    pub by_hand: bool,
     /// Who wants to know what comes of it.
     pub reply: Option<Reply>,
 }
@@ -21,7 +23,17 @@ pub(super) struct Ask {
 impl Ask {
     /// One of the schedule.
     pub(super) fn slot(trigger: Trigger, slot: Timestamp) -> Self {
-        Self { trigger, due_at: Some(slot), reply: None }
+        Self { trigger, due_at: Some(slot), by_hand: false, reply: None }
+    }
+
+    /// One that somebody asks for.
+    pub(super) fn by_hand(reply: Option<Reply>) -> Self {
+        Self { trigger: Trigger::Manual, due_at: None, by_hand: true, reply }
+    }
+
+    /// What is left of it when the schedule wants no run any more.
+    pub(super) fn without_slot(self) -> Option<Self> {
+        self.by_hand.then(|| Self::by_hand(self.reply))
     }
 }
 
@@ -91,6 +103,7 @@ impl Board {
             waiting.trigger = ask.trigger;
             waiting.due_at = ask.due_at;
         }
+        waiting.by_hand |= ask.by_hand;
         Placed::Folded { reply: ask.reply }
     }
 
@@ -114,6 +127,17 @@ impl Board {
     /// Who asked for the project's run, if it still waits.
     pub(super) fn take_reply(&mut self, project: &ProjectName) -> Option<Reply> {
         self.waiting.get_mut(project)?.reply.take()
+    }
+
+    /// The project's schedule wants no run any more: one that waits is left only if somebody has asked
+    /// for it.
+    pub(super) fn let_go(&mut self, project: &ProjectName) {
+        match self.waiting.remove(project).and_then(Ask::without_slot) {
+            Some(ask) => {
+                self.waiting.insert(project.clone(), ask);
+            }
+            None => self.queue.retain(|other| other != project),
+        }
     }
 
     /// Takes the project's waiting run away.
@@ -164,12 +188,10 @@ mod tests {
         let mut board = Board::new(1);
         board.ask(&name("a"), slot(1));
         assert_eq!(begun(&mut board), ["a"]);
-        let by_hand = Ask { trigger: Trigger::Manual, due_at: None, reply: None };
-        assert!(matches!(board.ask(&name("a"), by_hand), Placed::Waits));
+        assert!(matches!(board.ask(&name("a"), Ask::by_hand(None)), Placed::Waits));
         assert!(matches!(board.ask(&name("a"), slot(60)), Placed::Folded { .. }));
         assert!(matches!(board.ask(&name("a"), slot(120)), Placed::Folded { .. }));
-        let by_hand = Ask { trigger: Trigger::Manual, due_at: None, reply: None };
-        assert!(matches!(board.ask(&name("a"), by_hand), Placed::Folded { .. }));
+        assert!(matches!(board.ask(&name("a"), Ask::by_hand(None)), Placed::Folded { .. }));
         assert!(board.is_busy(&name("a")));
         board.ended(&name("a"));
         let (_, ask) = board.next().unwrap();
@@ -178,6 +200,20 @@ mod tests {
         board.ask(&name("b"), slot(180));
         assert!(board.withdraw(&name("b")).is_some() && !board.is_busy(&name("b")));
         board.ended(&name("a"));
+        assert!(board.next().is_none());
+    }
+
+    #[test]
+    fn of_what_waits_for_a_schedule_that_is_off_only_what_somebody_asked_for_is_left() {
+        let mut board = Board::new(1);
+        board.ask(&name("a"), slot(1));
+        board.ask(&name("b"), Ask::by_hand(None));
+        board.ask(&name("b"), slot(1));
+        board.let_go(&name("a"));
+        board.let_go(&name("b"));
+        let (project, ask) = board.next().unwrap();
+        assert_eq!((project, ask.trigger, ask.due_at), (name("b"), Trigger::Manual, None));
+        board.ended(&name("b"));
         assert!(board.next().is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration as the daemon goes by it: the last good one, until a better one can be loaded.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use backupctl_domain::schedule::memory::{Promise, ScheduleMemory};
@@ -14,6 +15,11 @@ use super::roster::Roster;
 use super::{Daemon, WHY_LATE, alarm};
 use crate::ports::{GlobalSettings, LoadedConfig, ProjectEntry};
 use crate::use_cases::run_all;
+use crate::use_cases::slots::Pass;
+
+/// How long after a first failure a changed configuration is loaded once more before anything is told:
+/// it may just be being written.
+const ONCE_MORE_AFTER: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// The grace of a schedule of which only its cron is remembered.
 const GRACE: std::time::Duration = std::time::Duration::from_hours(2);
@@ -31,6 +37,11 @@ pub(super) struct Standing {
     telling: bool,
     /// Whether there is more to tell when they have been.
     more_to_tell: bool,
+    /// Whether a change could not be loaded, once so far.
+    doubtful: bool,
+    /// What the configuration has lost, and whether a look has seen that since. A file that is just
+    /// being written may lack what comes behind.
+    vanished: HashMap<ProjectName, bool>,
 }
 
 /// Leaves of each project what schedule, watch and notices need: each run reads the rest afresh, and
@@ -99,19 +110,47 @@ impl Daemon {
         }
     }
 
-    /// The look that comes once a minute.
-    pub(super) async fn look(&mut self) {
+    /// The look that comes once a minute; says when the next one is to come.
+    pub(super) async fn look(&mut self) -> std::time::Duration {
         let now = self.now();
         self.note_the_clock(now).await;
-        self.reload_if_changed().await;
-        self.alarm();
-    }
-
-    /// Reads the configuration again if it looks changed.
-    pub(super) async fn reload_if_changed(&mut self) {
-        if self.ports.config.fingerprint() != self.standing.fingerprint {
+        self.weigh_the_clock(now, true).await;
+        if std::mem::take(&mut self.standing.doubtful) {
             // Told where it is needed: by readiness, log, event and notice.
             let _ = self.reload().await;
+        } else {
+            self.confirm_what_vanished().await;
+            self.reload_if_changed().await;
+        }
+        self.alarm();
+        if self.standing.doubtful { ONCE_MORE_AFTER } else { self.look_every }
+    }
+
+    /// Reads the configuration again if it looks changed. Where that fails, the next look tries once
+    /// more.
+    pub(super) async fn reload_if_changed(&mut self) {
+        if self.ports.config.fingerprint() == self.standing.fingerprint {
+            return;
+        }
+        match self.load().await {
+            Ok(loaded) => self.accept(loaded).await,
+            Err(failure) => {
+                info!(error.code = %failure.code, "not reloaded yet: {}", failure.message);
+                self.standing.doubtful = true;
+            }
+        }
+    }
+
+    /// Goes by a configuration that has been read again.
+    async fn accept(&mut self, loaded: LoadedConfig) {
+        self.standing.doubtful = false;
+        let was_broken = self.standing.problem.take().is_some();
+        info!(file = %loaded.file.display(), projects = loaded.projects.len(), "reloaded");
+        let projects = loaded.projects.len();
+        self.adopt(loaded, WHY_LATE).await;
+        self.shared.tell(None, json!({"event": "reloaded", "projects": projects}));
+        if was_broken {
+            self.tell_people();
         }
     }
 
@@ -119,14 +158,7 @@ impl Daemon {
     pub(super) async fn reload(&mut self) -> Result<(), Failure> {
         match self.load().await {
             Ok(loaded) => {
-                let was_broken = self.standing.problem.take().is_some();
-                info!(file = %loaded.file.display(), projects = loaded.projects.len(), "reloaded");
-                let projects = loaded.projects.len();
-                self.adopt(loaded, WHY_LATE).await;
-                self.shared.tell(None, json!({"event": "reloaded", "projects": projects}));
-                if was_broken {
-                    self.tell_people();
-                }
+                self.accept(loaded).await;
                 Ok(())
             }
             Err(failure) => {
@@ -153,7 +185,7 @@ impl Daemon {
             self.board.set_concurrency(global.concurrency);
             self.standing.wired.get_or_insert_with(|| Wired::by(global));
         }
-        let mut known = std::collections::HashMap::new();
+        let mut known = HashMap::new();
         for entry in &loaded.projects {
             let Ok(name) = ProjectName::new(entry.name.clone()) else { continue };
             let Err(issues) = &entry.project else { continue };
@@ -174,12 +206,13 @@ impl Daemon {
             if self.roster.project(&name).is_none() {
                 info!(project = %name, "not in the configuration any more");
                 self.board.withdraw(&name);
-                self.forget(&name).await;
+                self.standing.vanished.entry(name).or_insert(false);
             }
         }
         let now = self.now();
+        let mut pass = Pass::default();
         for name in self.roster.names() {
-            self.welcome(&name, first, now, why).await;
+            self.welcome(&name, first, now, why, &mut pass).await;
         }
         self.duties.plan(&self.ports.world, &self.roster, now).await;
         self.publish_problems();
@@ -190,15 +223,27 @@ impl Daemon {
     }
 
     /// Takes up a project's schedule, or lets go of it.
-    async fn welcome(&mut self, name: &ProjectName, first: bool, now: Timestamp, why: &str) {
+    async fn welcome(
+        &mut self,
+        name: &ProjectName,
+        first: bool,
+        now: Timestamp,
+        why: &str,
+        pass: &mut Pass,
+    ) {
         let Some(schedule) = self.roster.schedule(name) else {
-            self.forget(name).await;
+            self.board.let_go(name);
+            let is_off = self.roster.project(name).is_some_and(|(project, _)| !project.enabled);
+            if first || is_off {
+                self.standing.vanished.remove(name);
+                self.forget(name).await;
+            } else {
+                self.standing.vanished.entry(name.clone()).or_insert(false);
+            }
             return;
         };
         let promise = Promise::of(schedule);
-        if first {
-            self.never_ahead(name, now).await;
-        }
+        self.standing.vanished.remove(name);
         if self.board.is_busy(name) {
             // Its slots are dealt with when its run has begun; what it promises is known at once.
             let change = move |memory: &mut ScheduleMemory| memory.promised = Some(promise);
@@ -206,7 +251,21 @@ impl Daemon {
             self.roster.plan(name, now);
             return;
         }
-        self.slot(name, now, why).await;
+        self.slot(name, now, why, pass).await;
+    }
+
+    /// Forgets the schedules that the configuration has lost, once two looks have seen it so.
+    async fn confirm_what_vanished(&mut self) {
+        if self.ports.config.fingerprint() != self.standing.fingerprint {
+            return;
+        }
+        for (name, was_seen) in std::mem::take(&mut self.standing.vanished) {
+            if was_seen {
+                self.forget(&name).await;
+            } else {
+                self.standing.vanished.insert(name, true);
+            }
+        }
     }
 
     /// A schedule that is off, or gone, promises nothing; once it is back it counts from then on.
@@ -216,6 +275,7 @@ impl Daemon {
             if memory.promised.take().is_some() {
                 memory.note_promise(None, now);
                 memory.handled_until = None;
+                memory.owed = None;
             }
         };
         self.remember(name, Box::new(change)).await;
@@ -241,8 +301,9 @@ impl Daemon {
     }
 
     /// What is in the way, a line each.
-    fn publish_problems(&self) {
+    pub(super) fn publish_problems(&self) {
         let mut problems: Vec<String> = Vec::new();
+        problems.extend(self.doubt.as_ref().map(super::clock::Doubt::problem));
         if let Some(failure) = &self.standing.problem {
             problems.push(format!(
                 "the configuration cannot be loaded, the last good one stays: {}",

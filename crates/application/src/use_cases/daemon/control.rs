@@ -1,10 +1,12 @@
 //! The daemon as others in its process see it: what they ask of it, and what they hear.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use backupctl_domain::{ErrorCode, Failure};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -37,6 +39,10 @@ pub(super) struct Shared {
     world: Arc<World>,
     events: broadcast::Sender<DaemonEvent>,
     readiness: Mutex<Readiness>,
+    /// When the loop looked last, in seconds; 0 before it ever did.
+    looked: AtomicI64,
+    /// How long it may not have looked before it is taken to have stopped, in seconds.
+    patience: AtomicI64,
 }
 
 impl Shared {
@@ -54,6 +60,24 @@ impl Shared {
     pub(super) fn stand(&self, change: impl FnOnce(&mut Readiness)) {
         change(&mut self.readiness.lock().unwrap_or_else(PoisonError::into_inner));
     }
+
+    /// The loop looks as often as this.
+    pub(super) fn expect_looks(&self, every: Duration) {
+        let patience = i64::try_from(every.as_secs().saturating_mul(3)).unwrap_or(i64::MAX);
+        self.patience.store(patience.max(3), Ordering::Relaxed);
+    }
+
+    /// The loop has looked.
+    pub(super) fn looked(&self, now: Timestamp) {
+        self.looked.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// For how many minutes the loop has not looked, where that is too long.
+    fn silent_for(&self) -> Option<i64> {
+        let looked = Some(self.looked.load(Ordering::Relaxed)).filter(|at| *at != 0)?;
+        let silence = self.world.clock.now().as_second().saturating_sub(looked);
+        (silence > self.patience.load(Ordering::Relaxed)).then_some(silence / 60)
+    }
 }
 
 /// The running daemon.
@@ -68,6 +92,8 @@ pub(super) fn handle(world: &Arc<World>) -> (Arc<Handle>, Arc<Shared>, mpsc::Rec
         world: Arc::clone(world),
         events: broadcast::Sender::new(EVENTS),
         readiness: Mutex::default(),
+        looked: AtomicI64::new(0),
+        patience: AtomicI64::new(3 * 60),
     });
     let (commands, receiver) = mpsc::channel(COMMANDS);
     (Arc::new(Handle { shared: Arc::clone(&shared), commands }), shared, receiver)
@@ -105,7 +131,15 @@ impl DaemonControl for Handle {
     }
 
     fn readiness(&self) -> Readiness {
-        self.shared.readiness.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let standing = self.shared.readiness.lock();
+        let mut readiness = standing.unwrap_or_else(PoisonError::into_inner).clone();
+        // A loop that hangs says nothing of it itself.
+        if let Some(minutes) = self.shared.silent_for().filter(|_| readiness.is_ready) {
+            readiness.is_ready = false;
+            let problem = format!("the scheduler has not looked for {minutes} min: restart it");
+            readiness.problems.insert(0, problem);
+        }
+        readiness
     }
 }
 

@@ -32,6 +32,16 @@ pub(super) struct Job {
 impl Job {
     /// Makes it.
     pub(super) async fn run(mut self) {
+        // Nothing but a person asks for a run while the schedule is paused, however long it has waited.
+        if self.ask.due_at.is_some() && self.is_paused().await {
+            let due_at = self.ask.due_at;
+            info!(project = %self.project.name, due_at = ?due_at, "paused: no run is made");
+            self.tell(json!({"event": "not_made", "reason": "paused", "due_at": due_at}));
+            if !self.ask.by_hand {
+                return;
+            }
+            self.ask = Ask::by_hand(self.ask.reply.take());
+        }
         let (trigger, due_at) = (self.ask.trigger, self.ask.due_at);
         let observer = Arc::new(Forward {
             shared: Arc::clone(&self.shared),
@@ -55,6 +65,12 @@ impl Job {
         {
             warn!(project = %self.project.name, "the schedule's memory: {}", failure.full_message());
         }
+    }
+
+    async fn is_paused(&self) -> bool {
+        let world = &self.ports.world;
+        let memory = world.schedules.project(&self.project.name).await;
+        memory.is_ok_and(|memory| memory.pause_at(world.clock.now()).is_some())
     }
 
     /// Sees to the record; whether the slot is dealt with.

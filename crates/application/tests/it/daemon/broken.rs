@@ -115,3 +115,36 @@ async fn a_configuration_that_is_mended_while_people_are_being_told_is_told_too(
     assert_eq!(told, ["config_broken", "config_good"]);
     served.stop().await;
 }
+
+#[tokio::test]
+async fn a_configuration_that_is_just_being_written_alarms_nobody() {
+    let bench = TestBench::new();
+    let shop = backupctl_testkit::project("shop").slack("https://hooks.example/x").build();
+    bench.config.set_projects([shop]);
+    let mut served = serve(&bench);
+    bench.clock.sleep_until(at("2026-03-18T00:10:00Z")).await;
+    bench.config.fail_once("load", Failure::new(ErrorCode::InvalidConfig, "line 3: no YAML"));
+    bench.config.touch();
+    bench.clock.sleep_until(at("2026-03-18T00:20:00Z")).await;
+    assert!(of_the_config(&bench).is_empty());
+    let heard = served.heard();
+    assert!(heard.contains(&"reloaded".to_owned()), "{heard:?}");
+    assert!(!heard.contains(&"reload_failed".to_owned()), "{heard:?}");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_project_that_is_missing_for_a_moment_is_not_forgotten() {
+    let bench = TestBench::new();
+    bench.config.set_projects([scheduled("shop", "0 * * * *"), scheduled("blog", "30 * * * *")]);
+    let served = serve(&bench);
+    bench.clock.sleep_until(at("2026-03-18T01:10:00Z")).await;
+    bench.config.set_projects([scheduled("blog", "30 * * * *")]);
+    served.control.reload().await.unwrap();
+    let memory = bench.schedules.of(&name("shop"));
+    assert_eq!(memory.handled_until, Some(at("2026-03-18T01:00:00Z")));
+    // Gone for good, it counts from when it is back.
+    bench.clock.sleep_until(at("2026-03-18T01:20:00Z")).await;
+    assert_eq!(bench.schedules.of(&name("shop")).handled_until, None);
+    served.stop().await;
+}

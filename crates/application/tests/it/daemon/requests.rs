@@ -80,3 +80,19 @@ async fn a_slot_that_comes_while_a_run_by_hand_waits_is_what_that_is_for() {
     served.until(&bench, "2026-03-18T01:55:00Z").await;
     assert_eq!(launches(&bench), ["shop manual -", "shop scheduled 2026-03-18T01:00:00Z"]);
 }
+
+#[tokio::test]
+async fn a_loop_that_hangs_is_not_ready() {
+    let bench = TestBench::new();
+    bench.config.set_projects([scheduled("shop", "0 * * * *")]);
+    let served = serve(&bench);
+    bench.clock.sleep_until(at("2026-03-18T00:30:00Z")).await;
+    assert!(served.control.readiness().is_ready);
+    bench.schedules.hang("project");
+    bench.clock.sleep_until(at("2026-03-18T01:00:00Z")).await;
+    bench.clock.set(at("2026-03-18T01:10:00Z"));
+    let readiness = served.control.readiness();
+    assert!(!readiness.is_ready);
+    assert!(readiness.problems[0].contains("has not looked for"), "{readiness:?}");
+    served.stop().await;
+}

@@ -125,3 +125,20 @@ async fn a_run_that_panics_its_launcher_ends_that_run_alone() {
     assert_eq!(launches(&bench).len(), 2, "the next slot is run as ever");
     assert_eq!(missed(&bench).len(), 1, "and the one before has its record");
 }
+
+#[tokio::test]
+async fn a_pause_and_a_disabled_project_reach_what_waits() {
+    use backupctl_application::use_cases::schedule;
+    let bench = TestBench::new();
+    let off = || backupctl_testkit::project("c").cron("2 * * * *").disabled().build();
+    let kept = || [scheduled("a", "0 * * * *"), scheduled("b", "1 * * * *")];
+    bench.config.set_projects(kept().into_iter().chain([scheduled("c", "2 * * * *")]));
+    bench.launcher.set_duration(&name("a"), Duration::from_mins(20));
+    let served = serve(&bench);
+    bench.clock.sleep_until(at("2026-03-18T01:10:00Z")).await;
+    schedule::pause(&bench.world(), &name("b"), None).await.unwrap();
+    bench.config.set_projects(kept().into_iter().chain([off()]));
+    served.until(&bench, "2026-03-18T01:50:00Z").await;
+    let made: Vec<_> = launches(&bench).into_iter().filter(|l| l.contains("T01:")).collect();
+    assert_eq!(made, ["a scheduled 2026-03-18T01:00:00Z"]);
+}
