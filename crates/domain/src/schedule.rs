@@ -283,7 +283,7 @@ fn midnights(fields: &str) -> String {
 }
 
 /// How many expressions a thread remembers having read: questions about one schedule come together.
-const REMEMBERED: usize = 16;
+const REMEMBERED: usize = 64;
 
 thread_local! {
     static READ: RefCell<VecDeque<(Box<str>, Arc<Cron>)>> = const { RefCell::new(VecDeque::new()) };

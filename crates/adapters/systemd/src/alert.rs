@@ -18,7 +18,8 @@ pub(crate) fn unit() -> String {
         "[Unit]\nDescription=Tells that %i has failed\n\n[Service]\nType=oneshot\n\
          ExecStart=/bin/sh {OWN_DIR}/{SCRIPT} %i\nTimeoutStartSec=5min\nUMask=0077\n\
          RuntimeDirectory=backupctl-failure\nRuntimeDirectoryPreserve=yes\nProtectSystem=strict\n\
-         ProtectHome=yes\nPrivateTmp=yes\n# wall writes to the terminals of others.\n\
+         # The program may be there: what is hidden looks gone.\n\
+         ProtectHome=read-only\nPrivateTmp=no\n# wall writes to the terminals of others.\n\
          CapabilityBoundingSet=CAP_DAC_OVERRIDE\n{}",
         crate::sandbox::CONFINED.replace("PrivateDevices=yes\n", "PrivateDevices=no\n")
     )

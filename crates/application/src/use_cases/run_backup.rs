@@ -244,7 +244,8 @@ impl Shared {
             );
         }
         if let Some(slot) = run.due_at {
-            self.remember(Box::new(move |memory| memory.begin(slot))).await;
+            let now = run.started_at;
+            self.remember(Box::new(move |memory| memory.begin(slot, now))).await;
         }
     }
 

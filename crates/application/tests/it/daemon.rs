@@ -126,7 +126,7 @@ impl Launcher for Instant {
     async fn launch(&self, launch: &Launch, _: &Cancel, _: Arc<dyn LaunchObserver>) -> Launched {
         let slot = launch.due_at.unwrap();
         self.runs.lock().unwrap().push((launch.project.clone(), launch.trigger, slot));
-        let change = move |m: &mut ScheduleMemory| m.begin(slot);
+        let change = move |m: &mut ScheduleMemory| m.begin(slot, slot);
         self.schedules.update_project(&launch.project, Box::new(change)).await.unwrap();
         let id = RunId(uuid::Uuid::new_v4());
         let project = launch.project.clone();

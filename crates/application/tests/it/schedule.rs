@@ -76,11 +76,11 @@ async fn what_lies_in_a_pause_is_not_missed_and_what_comes_after_it_is() {
     schedule::pause(&world, &name("shop"), None).await.unwrap();
     bench.clock.set(at("2026-03-20T12:00:00Z"));
     let resumed = schedule::resume(&world, &name("shop")).await.unwrap();
-    let end = Some(at("2026-03-20T12:00:00Z"));
-    assert_eq!(resumed.pause_at(end.unwrap()), None);
+    let end = at("2026-03-20T12:00:00Z");
+    assert_eq!(resumed.pause_at(end), None);
     // Remembered as one that has ended: what grew old in it is excused until the first slot after it.
-    assert_eq!(resumed.pause.and_then(|pause| pause.until), end);
-    assert_eq!(resumed.handled_until, end);
+    assert_eq!(resumed.pause.and_then(|pause| pause.until), Some(end));
+    assert_eq!(resumed.handled_until, Some(end));
     slots::settle(&world, &shop(), at("2026-03-21T12:00:00Z"), "down").await.unwrap();
     let missed = Some(ErrorCode::RunMissed);
     assert_eq!(recorded(&bench), [(missed, "2026-03-21T02:00:00Z".to_owned())]);

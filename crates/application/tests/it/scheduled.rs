@@ -229,3 +229,13 @@ async fn a_replaced_schedule_counts_from_when_it_is_seen() {
     let settled = slots::settle(&bench.world(), &hourly, later, "down").await.unwrap();
     assert_eq!(settled.due.unwrap().slot, at("2026-03-18T02:00:00Z"));
 }
+
+#[tokio::test]
+async fn a_slot_that_was_folded_into_the_run_that_waits_is_still_made_by_that() {
+    let bench = TestBench::new();
+    let shop = nightly(CatchUp::Always);
+    let slot = "2026-03-18T00:00:00Z";
+    // The second of two processes for the slot gave way to the first, which waits for the lock.
+    slots::handled(&bench.world(), &shop.name, at(slot)).await.unwrap();
+    finished(make(&bench, &shop, Trigger::Scheduled, Some(slot)).await);
+}

@@ -40,6 +40,9 @@ pub struct ScheduleMemory {
     /// The same of what the repository itself shows, where that is watched too: it may know worse.
     #[serde(default)]
     pub repository_alert: Option<Episode>,
+    /// When the last run for a slot began.
+    #[serde(default)]
+    pub begun_at: Option<Timestamp>,
     /// When a timer or cron last started a run, or was told that the schedule is paused.
     #[serde(default)]
     pub timer_at: Option<Timestamp>,
@@ -54,15 +57,19 @@ impl ScheduleMemory {
         self.pause.filter(|pause| pause.is_in_force(now))
     }
 
-    /// A run for this slot begins: the slot is dealt with, and it makes up for what was owed.
-    pub fn begin(&mut self, slot: Timestamp) {
+    /// A run for this slot begins at `now`: the slot is dealt with, and it makes up for what was owed.
+    pub fn begin(&mut self, slot: Timestamp, now: Timestamp) {
         self.handled_until = self.handled_until.max(Some(slot));
+        self.begun_at = self.begun_at.max(Some(now));
         self.owed = None;
     }
 
-    /// Whether the slot needs no run any more: it has one or a record, and none is owed.
+    /// Whether the slot needs no run any more: it is dealt with, a run has begun since it came, and
+    /// none is owed. One that is folded into the run that waits counts as dealt with, and the run that
+    /// waits must still be made.
     pub fn needs_no_run(&self, slot: Timestamp) -> bool {
-        self.owed.is_none() && self.handled_until.is_some_and(|until| until >= slot)
+        let at_least = |at: Option<Timestamp>| at.is_some_and(|at| at >= slot);
+        self.owed.is_none() && at_least(self.handled_until) && at_least(self.begun_at)
     }
 
     /// Notes what is promised now, `None` for a schedule that is off or gone. What differs from what was

@@ -262,7 +262,7 @@ mod tests {
         // Once its run has begun, nothing is owed.
         let mut begun = memory.clone();
         assert!(!begun.needs_no_run(slot));
-        begun.begin(slot);
+        begun.begin(slot, slot);
         assert!(begun.needs_no_run(slot) && !begun.needs_no_run(next));
         assert_eq!(Plan::at(&daily, &begun, at("2026-03-18T03:00:00Z")), Plan::default());
     }

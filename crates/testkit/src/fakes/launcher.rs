@@ -177,7 +177,7 @@ impl FakeLauncher {
         run.due_at = launch.due_at;
         let _ = self.audit.start_run(&run).await;
         if let Some(slot) = launch.due_at {
-            let change = Box::new(move |memory: &mut ScheduleMemory| memory.begin(slot));
+            let change = Box::new(move |memory: &mut ScheduleMemory| memory.begin(slot, slot));
             let _ = self.schedules.update_project(&launch.project, change).await;
         }
         run
