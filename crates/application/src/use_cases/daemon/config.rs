@@ -306,10 +306,11 @@ impl Daemon {
         problems.extend(self.doubt.as_ref().map(super::clock::Doubt::problem));
         if let Some(failure) = &self.standing.problem {
             problems.push(format!(
-                "the configuration cannot be loaded, the last good one stays: {}",
+                "the configuration cannot be loaded, so that each run that comes due fails: {}",
                 failure.full_message()
             ));
         }
+        self.shared.cannot_load(self.standing.problem.is_some());
         for entry in self.roster.entries() {
             if let Err(issues) = &entry.project {
                 problems.push(run_all::invalid(&entry.name, issues).message);

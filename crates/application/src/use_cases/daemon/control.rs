@@ -1,6 +1,6 @@
 //! The daemon as others in its process see it: what they ask of it, and what they hear.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     world: Arc<World>,
     events: broadcast::Sender<DaemonEvent>,
     readiness: Mutex<Readiness>,
+    /// Whether no run can be made since the configuration cannot be loaded.
+    unloadable: AtomicBool,
     /// When the loop looked last, in seconds; 0 before it ever did.
     looked: AtomicI64,
     /// How long it may not have looked before it is taken to have stopped, in seconds.
@@ -59,6 +61,11 @@ impl Shared {
     /// Changes how the daemon stands.
     pub(super) fn stand(&self, change: impl FnOnce(&mut Readiness)) {
         change(&mut self.readiness.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether the configuration, which each run reads afresh, cannot be loaded.
+    pub(super) fn cannot_load(&self, is_so: bool) {
+        self.unloadable.store(is_so, Ordering::Relaxed);
     }
 
     /// The loop looks as often as this.
@@ -92,6 +99,7 @@ pub(super) fn handle(world: &Arc<World>) -> (Arc<Handle>, Arc<Shared>, mpsc::Rec
         world: Arc::clone(world),
         events: broadcast::Sender::new(EVENTS),
         readiness: Mutex::default(),
+        unloadable: AtomicBool::new(false),
         looked: AtomicI64::new(0),
         patience: AtomicI64::new(3 * 60),
     });
@@ -133,6 +141,7 @@ impl DaemonControl for Handle {
     fn readiness(&self) -> Readiness {
         let standing = self.shared.readiness.lock();
         let mut readiness = standing.unwrap_or_else(PoisonError::into_inner).clone();
+        readiness.is_ready &= !self.shared.unloadable.load(Ordering::Relaxed);
         // A loop that hangs says nothing of it itself.
         if let Some(minutes) = self.shared.silent_for().filter(|_| readiness.is_ready) {
             readiness.is_ready = false;

@@ -27,7 +27,7 @@ async fn a_configuration_that_cannot_be_loaded_leaves_the_last_good_one_and_is_t
     bench.config.touch();
     bench.clock.sleep_until(at("2026-03-19T14:00:00Z")).await;
     let readiness = served.control.readiness();
-    assert!(readiness.is_ready && readiness.problems[0].contains("line 3"), "{readiness:?}");
+    assert!(!readiness.is_ready && readiness.problems[0].contains("line 3"), "{readiness:?}");
     assert_eq!(launches(&bench).len(), 2, "the schedule is kept");
     let notices = of_the_config(&bench);
     assert_eq!(notices.len(), 2, "once, and again after a day: {notices:?}");
@@ -38,7 +38,8 @@ async fn a_configuration_that_cannot_be_loaded_leaves_the_last_good_one_and_is_t
     bench.config.heal();
     bench.config.touch();
     bench.clock.sleep_until(at("2026-03-19T14:10:00Z")).await;
-    assert!(served.control.readiness().problems.is_empty());
+    let readiness = served.control.readiness();
+    assert!(readiness.is_ready && readiness.problems.is_empty(), "{readiness:?}");
     assert_eq!(of_the_config(&bench).last().unwrap().data["status"], "config_good");
     assert_eq!(of_the_config(&bench).len(), 3);
     assert_eq!(bench.schedules.of_machine().config_alert, None);
