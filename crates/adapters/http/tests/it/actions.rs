@@ -1,6 +1,6 @@
 //! What can be done: a run, a pause, its end.
 
-use backupctl_application::ports::Asked;
+use backupctl_application::ports::{Asked, Clock as _};
 use backupctl_domain::{ErrorCode, Failure};
 use backupctl_testkit::builders::{at, name, run};
 use backupctl_testkit::fakes::Inject as _;
@@ -21,7 +21,8 @@ impl Server {
     }
 
     fn is_paused(&self) -> bool {
-        self.bench.schedules.of(&name("shop")).pause.is_some()
+        let memory = self.bench.schedules.of(&name("shop"));
+        memory.pause_at(self.bench.clock.now()).is_some()
     }
 }
 
