@@ -144,20 +144,12 @@ impl Notice {
                 "⚠️ Backup overdue for {project}\nLast success: {last}\nExpected every: {}",
                 human::interval(expected_every)
             ),
-            data: json!({
-                "runId": null,
-                "runUuid": null,
-                "project": project,
-                "status": "overdue",
-                "duration": null,
-                "dumpSize": null,
-                "snapshotId": null,
-                "repositorySize": null,
-                "startedAt": null,
-                "finishedAt": null,
-                "lastSuccess": last_success.map(stamp),
-                "expectedEvery": expected_every.as_secs(),
-            }),
+            data: {
+                let mut data = nothing_of_a_run(Some(project), "overdue");
+                data["lastSuccess"] = json!(last_success.map(stamp));
+                data["expectedEvery"] = json!(expected_every.as_secs());
+                data
+            },
             at,
             delayed: false,
         }
@@ -303,6 +295,23 @@ pub fn local_time(at: Timestamp, tz: &TimeZone) -> String {
 /// A moment as machines read it: RFC 3339 in UTC with milliseconds, `2026-03-18T00:00:05.000Z`.
 pub fn stamp(at: Timestamp) -> String {
     format!("{at:.3}")
+}
+
+/// The machine-readable part of a notice that is about no run: the keys of a run, all of them `null` but
+/// the project and the status.
+pub fn nothing_of_a_run(project: Option<&ProjectName>, status: &str) -> Value {
+    json!({
+        "runId": null,
+        "runUuid": null,
+        "project": project,
+        "status": status,
+        "duration": null,
+        "dumpSize": null,
+        "snapshotId": null,
+        "repositorySize": null,
+        "startedAt": null,
+        "finishedAt": null,
+    })
 }
 
 fn success_text(run: &BackupRun) -> String {

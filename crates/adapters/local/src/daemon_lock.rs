@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::blocking::{blocking, make_dir, unusable};
 use crate::kernel_lock::LockedFile;
-use crate::lock::read_holder;
+use crate::lock::{Guard, read_holder};
 
 /// The lock of the daemon, in the base folder: two lines and a kernel lock, like a project's.
 const NAME: &str = ".daemon.lock";
@@ -33,8 +33,8 @@ pub async fn lock_daemon(base_dir: &Path, now: Timestamp) -> Result<Box<dyn Lock
         let text = format!("pid={}\nstarted={}\n", std::process::id(), stamp(now));
         let file = locked.file();
         let written = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
-        let guard = Guard { locked: Some(locked), path };
-        written.map_err(|e| unusable(e, &guard.path, "cannot write the lock file"))?;
+        let guard = Guard::new(locked, path);
+        written.map_err(|e| unusable(e, guard.path(), "cannot write the lock file"))?;
         Ok(Box::new(guard) as Box<dyn LockGuard>)
     })
     .await
@@ -52,31 +52,6 @@ fn taken(path: &Path) -> Failure {
         "leave it to that one (`backupctl config reload` has it read the configuration again), or \
          stop it first: `kill {pid}`, or `systemctl stop` of its unit"
     ))
-}
-
-struct Guard {
-    locked: Option<LockedFile>,
-    path: PathBuf,
-}
-
-impl LockGuard for Guard {
-    fn release(mut self: Box<Self>) -> Result<(), Failure> {
-        match self.locked.take() {
-            Some(locked) => {
-                locked.remove().map_err(|e| unusable(e, &self.path, "cannot remove the lock file"))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(locked) = self.locked.take() {
-            // The kernel gives the lock back in any case; a file left over is only stale.
-            let _ = locked.remove();
-        }
-    }
 }
 
 #[cfg(test)]

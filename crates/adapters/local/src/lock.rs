@@ -62,7 +62,7 @@ impl FileLock {
         let text = format!("pid={}\nstarted={started}\n{remark}", std::process::id());
         blocking(move || {
             let written = write_over(locked.file(), &text);
-            let guard = Guard { locked: Some(locked), path };
+            let guard = Guard::new(locked, path);
             written.map_err(|e| unusable(e, &guard.path, "cannot write the lock file"))?;
             Ok(Acquired::Locked(Box::new(guard)))
         })
@@ -177,9 +177,22 @@ impl Drop for Place {
     }
 }
 
-struct Guard {
+/// A held lock, whose file goes with it.
+pub(crate) struct Guard {
     locked: Option<LockedFile>,
     path: PathBuf,
+}
+
+impl Guard {
+    /// Guards the lock on the file at `path`.
+    pub(crate) const fn new(locked: LockedFile, path: PathBuf) -> Self {
+        Self { locked: Some(locked), path }
+    }
+
+    /// The lock file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl LockGuard for Guard {

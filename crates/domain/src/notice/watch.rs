@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{Notice, NoticeKind, local_time, stamp};
+use super::{Notice, NoticeKind, local_time, nothing_of_a_run, stamp};
 use crate::{BackupRun, ErrorCode, Failure, ProjectName};
 use crate::{human, manifest};
 
@@ -154,21 +154,6 @@ impl Notice {
     ) -> Self {
         Self { kind: NoticeKind::BackupWarning, project, text, data, at, delayed: false }
     }
-}
-
-fn nothing_of_a_run(project: Option<&ProjectName>, status: &str) -> Value {
-    json!({
-        "runId": null,
-        "runUuid": null,
-        "project": project,
-        "status": status,
-        "duration": null,
-        "dumpSize": null,
-        "snapshotId": null,
-        "repositorySize": null,
-        "startedAt": null,
-        "finishedAt": null,
-    })
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use backupctl_domain::notice::NoticeKind;
+use backupctl_domain::notice::{NoticeKind, nothing_of_a_run};
 use backupctl_domain::schedule::memory::{Episode, MachineMemory};
 use backupctl_domain::{Failure, Notice, human};
 use jiff::Timestamp;
-use serde_json::json;
 use tracing::{info, warn};
 
 use super::Ports;
@@ -84,17 +83,6 @@ fn well_again(now: Timestamp) -> Notice {
 }
 
 fn notice(status: &str, text: String, at: Timestamp) -> Notice {
-    let data = json!({
-        "runId": null,
-        "runUuid": null,
-        "project": null,
-        "status": status,
-        "duration": null,
-        "dumpSize": null,
-        "snapshotId": null,
-        "repositorySize": null,
-        "startedAt": null,
-        "finishedAt": null,
-    });
+    let data = nothing_of_a_run(None, status);
     Notice { kind: NoticeKind::BackupWarning, project: None, text, data, at, delayed: false }
 }
