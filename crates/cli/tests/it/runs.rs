@@ -126,9 +126,11 @@ fn a_run_that_does_not_end_in_time_is_killed_and_cleaned_up_after() {
     aborted(&w, &id, &document, "killed", "Dump");
     let recovered = &document["recovered"];
     assert_eq!(recovered["orphans"], json!([id]), "{recovered:#}");
-    assert_eq!(recovered["children_ended"], 1, "{recovered:#}");
-    let removed = recovered["partials_removed"].to_string();
-    assert!(removed.contains(".dump.zst.partial"), "{recovered:#}");
+    // Between being asked and being killed the run may have ended its program and removed its partial
+    // itself; what counts is that neither is left.
+    assert!(recovered["children_ended"].as_u64().is_some_and(|n| n <= 1), "{recovered:#}");
+    let left = w.work.names("state/shop");
+    assert!(left.iter().all(|n| !n.ends_with(".partial")), "{left:?} in {recovered:#}");
     assert_eq!(recovered["stale_locks_removed"], json!(["shop"]), "{recovered:#}");
     w.work.file("open", "");
     retried(&w, &id);

@@ -338,7 +338,10 @@ impl World {
         }
         for path in state.keys() {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            assert!(!name.ends_with(".partial"), "{} was left", path.display());
+            // A daemon that is ended while it keeps the configuration leaves a part of the copy, which
+            // the next copy replaces.
+            let left = name.ends_with(".partial") && !is_kept_configuration(path);
+            assert!(!left, "{} was left", path.display());
         }
         let marker = self.work.path().to_string_lossy().into_owned();
         assert!(
