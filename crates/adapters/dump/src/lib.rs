@@ -7,6 +7,7 @@
 mod blocking;
 mod crc64;
 mod detail;
+mod extra_args;
 mod mongodb;
 mod mysql;
 mod percent;

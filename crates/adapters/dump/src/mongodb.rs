@@ -25,7 +25,7 @@ use backupctl_application::ports::{
 };
 use backupctl_domain::manifest::{Completeness, listed};
 use backupctl_domain::project::{Database, Engine};
-use backupctl_domain::{DumpInfo, ErrorCode, Failure, Secret, Stage};
+use backupctl_domain::{ErrorCode, Failure, Secret, Stage};
 
 use crate::blocking;
 use crate::secret_file::SecretFile;
@@ -409,18 +409,8 @@ impl DatabaseDumper for MongodbDumper {
         } else {
             Completeness::Complete
         };
-        ctx.cancel.check()?;
-        let Written { file, raw_bytes, bytes, checksum } = written;
-        let path = blocking::run(ctx, None, "writing the dump", move |_, _| file.commit()).await?;
-        let info = DumpInfo {
-            file: path.to_string_lossy().into_owned(),
-            bytes,
-            raw_bytes,
-            checksum,
-            engine: Engine::Mongodb.as_str().to_owned(),
-            tool_version: format!("{TOOL} {tool_version}"),
-        };
-        Ok(DumpedFile { path, info, completeness, warnings })
+        let tool = format!("{TOOL} {tool_version}");
+        written.commit(Engine::Mongodb, tool, completeness, warnings, ctx).await
     }
 
     async fn verify(&self, request: &VerifyRequest, ctx: &StageContext) -> Result<(), Failure> {

@@ -30,7 +30,7 @@ use backupctl_application::ports::{
 };
 use backupctl_domain::manifest::{Completeness, Contents, completeness, listed};
 use backupctl_domain::project::Database;
-use backupctl_domain::{DumpInfo, ErrorCode, Failure, Stage};
+use backupctl_domain::{ErrorCode, Failure, Stage};
 
 use crate::blocking;
 use crate::secret_file::SecretFile;
@@ -433,18 +433,8 @@ impl DatabaseDumper for MysqlDumper {
         if holds_hashes && !self.encrypted {
             warnings.push("the dump holds the password hashes of the server's users and is not encrypted: set `encryption`".to_owned());
         }
-        ctx.cancel.check()?;
-        let Written { file, raw_bytes, bytes, checksum } = written;
-        let path = blocking::run(ctx, None, "writing the dump", move |_, _| file.commit()).await?;
-        let info = DumpInfo {
-            file: path.to_string_lossy().into_owned(),
-            bytes,
-            raw_bytes,
-            checksum,
-            engine: self.server.database.engine.as_str().to_owned(),
-            tool_version: format!("{} {}", prepared.tool_name(), prepared.tools.version.number),
-        };
-        Ok(DumpedFile { path, info, completeness, warnings })
+        let tool = format!("{} {}", prepared.tool_name(), prepared.tools.version.number);
+        written.commit(self.server.database.engine, tool, completeness, warnings, ctx).await
     }
 
     async fn verify(&self, request: &VerifyRequest, ctx: &StageContext) -> Result<(), Failure> {

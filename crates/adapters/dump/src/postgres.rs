@@ -31,12 +31,9 @@ use backupctl_application::context::{Cancel, StageContext};
 use backupctl_application::ports::{
     DatabaseDumper, DumpPreview, DumpRequest, DumpedFile, ToolInfo, VerifyRequest,
 };
-use backupctl_domain::manifest::Completeness;
-use backupctl_domain::project::{Database, Engine};
-use backupctl_domain::{DumpInfo, ErrorCode, Failure, Stage};
+use backupctl_domain::project::Database;
+use backupctl_domain::{ErrorCode, Failure, Stage};
 
-use crate::blocking;
-use crate::stream::Written;
 use args::ExtraArgs;
 use client::{Client, conninfo};
 use passfile::PassFile;
@@ -129,29 +126,6 @@ impl PostgresDumper {
             tool = tool.arg(format!("--exclude-table-data={pattern}"));
         }
         Ok((tool.args(extra), file))
-    }
-
-    /// Gives the written file its name.
-    async fn commit(
-        &self,
-        written: Written,
-        tool_version: &str,
-        completeness: Completeness,
-        warnings: Vec<String>,
-        ctx: &StageContext,
-    ) -> Result<DumpedFile, Failure> {
-        ctx.cancel.check()?;
-        let Written { file, raw_bytes, bytes, checksum } = written;
-        let path = blocking::run(ctx, None, "writing the dump", move |_, _| file.commit()).await?;
-        let info = DumpInfo {
-            file: path.to_string_lossy().into_owned(),
-            bytes,
-            raw_bytes,
-            checksum,
-            engine: Engine::Postgres.as_str().to_owned(),
-            tool_version: format!("pg_dump {tool_version}"),
-        };
-        Ok(DumpedFile { path, info, completeness, warnings })
     }
 }
 

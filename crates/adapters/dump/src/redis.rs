@@ -21,7 +21,7 @@ use backupctl_application::ports::{
 };
 use backupctl_domain::manifest::Completeness;
 use backupctl_domain::project::{Database, Engine};
-use backupctl_domain::{DumpInfo, ErrorCode, Failure, Stage};
+use backupctl_domain::{ErrorCode, Failure, Stage};
 
 use crate::blocking;
 use crate::stream::{Watch, Written, into_failure, pump};
@@ -284,18 +284,8 @@ impl DatabaseDumper for RedisDumper {
                     .to_owned(),
             );
         }
-        ctx.cancel.check()?;
-        let Written { file, raw_bytes, bytes, checksum } = written;
-        let path = blocking::run(ctx, None, "writing the dump", move |_, _| file.commit()).await?;
-        let info = DumpInfo {
-            file: path.to_string_lossy().into_owned(),
-            bytes,
-            raw_bytes,
-            checksum,
-            engine: Engine::Redis.as_str().to_owned(),
-            tool_version: format!("{CLI} {tool_version}"),
-        };
-        Ok(DumpedFile { path, info, completeness, warnings })
+        let tool = format!("{CLI} {tool_version}");
+        written.commit(Engine::Redis, tool, completeness, warnings, ctx).await
     }
 
     async fn verify(&self, request: &VerifyRequest, ctx: &StageContext) -> Result<(), Failure> {

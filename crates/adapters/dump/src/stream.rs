@@ -13,8 +13,13 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use backupctl_adapter_process::{AtomicFile, write_failure};
-use backupctl_domain::project::Compression;
-use backupctl_domain::{ErrorCode, Failure};
+use backupctl_application::context::StageContext;
+use backupctl_application::ports::DumpedFile;
+use backupctl_domain::manifest::Completeness;
+use backupctl_domain::project::{Compression, Engine};
+use backupctl_domain::{DumpInfo, ErrorCode, Failure};
+
+use crate::blocking;
 
 pub(crate) use compress::Compressor;
 pub(crate) use decompress::{Decoder, Packing};
@@ -35,6 +40,32 @@ pub(crate) struct Written {
     pub(crate) bytes: u64,
     /// `blake3:…` of the bytes written.
     pub(crate) checksum: String,
+}
+
+impl Written {
+    /// Gives the file its name and says what it is, unless the run was told to stop. `tool` is the
+    /// program and its version, e.g. `pg_dump 15.18`.
+    pub(crate) async fn commit(
+        self,
+        engine: Engine,
+        tool: String,
+        completeness: Completeness,
+        warnings: Vec<String>,
+        ctx: &StageContext,
+    ) -> Result<DumpedFile, Failure> {
+        ctx.cancel.check()?;
+        let Self { file, raw_bytes, bytes, checksum } = self;
+        let path = blocking::run(ctx, None, "writing the dump", move |_, _| file.commit()).await?;
+        let info = DumpInfo {
+            file: path.to_string_lossy().into_owned(),
+            bytes,
+            raw_bytes,
+            checksum,
+            engine: engine.as_str().to_owned(),
+            tool_version: tool,
+        };
+        Ok(DumpedFile { path, info, completeness, warnings })
+    }
 }
 
 /// Reads `source` to its end into `file`. `tap` sees every byte before it is compressed.

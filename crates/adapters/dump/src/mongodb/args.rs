@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use backupctl_domain::project::Database;
 use backupctl_domain::{ErrorCode, Failure};
 
+use crate::extra_args;
 use crate::percent::encode;
 
 /// What is known of `options.extra_args`.
@@ -115,11 +116,7 @@ fn refused(arg: &str, why: &str) -> Failure {
     let shown = arg.split('=').next().unwrap_or(arg);
     // Whatever else stands in a short one may be a password.
     let shown = if shown.starts_with("--") { shown } else { shown.get(..2).unwrap_or(shown) };
-    Failure::new(
-        ErrorCode::InvalidConfig,
-        format!("`database.options.extra_args` may not hold {shown}: {why}"),
-    )
-    .with_remedy(format!("remove {shown} from `database.options.extra_args`"))
+    extra_args::refused(shown, why)
 }
 
 /// Where the server is, in `mongodump`'s words.

@@ -1,7 +1,9 @@
 //! The user's own arguments for the dump program: which would break us, which leave something out on
 //! purpose, and which are about the connection.
 
-use backupctl_domain::{ErrorCode, Failure};
+use backupctl_domain::Failure;
+
+use crate::extra_args;
 
 /// What is known of `options.extra_args`.
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the programs")]
@@ -245,15 +247,13 @@ fn refused(arg: &str, why: &str) -> Failure {
         Some(rest) if !rest.starts_with('-') => arg.chars().take(2).collect(),
         _ => arg.split('=').next().unwrap_or(arg).to_owned(),
     };
-    Failure::new(
-        ErrorCode::InvalidConfig,
-        format!("`database.options.extra_args` may not hold {shown}: {why}"),
-    )
-    .with_remedy(format!("remove {shown} from `database.options.extra_args`"))
+    extra_args::refused(&shown, why)
 }
 
 #[cfg(test)]
 mod tests {
+    use backupctl_domain::ErrorCode;
+
     use super::*;
 
     fn args(list: &[&str]) -> Result<ExtraArgs, Failure> {

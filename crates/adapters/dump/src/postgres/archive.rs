@@ -8,6 +8,7 @@ use backupctl_adapter_process::{AtomicFile, Existing, Output, ProcessError};
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{DumpRequest, DumpedFile, VerifyRequest};
 use backupctl_domain::manifest::{Completeness, Contents};
+use backupctl_domain::project::Engine;
 use backupctl_domain::{ErrorCode, Failure};
 
 use super::args::ExtraArgs;
@@ -55,7 +56,8 @@ impl PostgresDumper {
             Some(version) => version.to_owned(),
             None => self.client.ask_version(&programs.dump, ctx).await?,
         };
-        self.commit(written, &tool_version, completeness, warnings, ctx).await
+        let tool = format!("pg_dump {tool_version}");
+        written.commit(Engine::Postgres, tool, completeness, warnings, ctx).await
     }
 
     /// Has `pg_restore` read all of it.

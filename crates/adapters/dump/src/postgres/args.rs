@@ -1,6 +1,8 @@
 //! The user's own arguments for `pg_dump`: which would break us, and which choose parts of a database.
 
-use backupctl_domain::{ErrorCode, Failure};
+use backupctl_domain::Failure;
+
+use crate::extra_args;
 
 /// What is known of `options.extra_args`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -172,15 +174,13 @@ fn is_prefix(given: &str, whole: &str) -> bool {
 
 fn refused(arg: &str, why: &str) -> Failure {
     let shown = arg.split('=').next().unwrap_or(arg);
-    Failure::new(
-        ErrorCode::InvalidConfig,
-        format!("`database.options.extra_args` may not hold {shown}: {why}"),
-    )
-    .with_remedy(format!("remove {shown} from `database.options.extra_args`"))
+    extra_args::refused(shown, why)
 }
 
 #[cfg(test)]
 mod tests {
+    use backupctl_domain::ErrorCode;
+
     use super::*;
 
     fn args(list: &[&str]) -> Result<ExtraArgs, Failure> {

@@ -11,6 +11,7 @@ use backupctl_adapter_process::{AtomicFile, Existing, Output, ProcessError, Tool
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{DumpRequest, DumpedFile, VerifyRequest};
 use backupctl_domain::manifest::{Completeness, Contents, listed};
+use backupctl_domain::project::Engine;
 use backupctl_domain::{ErrorCode, Failure};
 use sqlx::Row;
 
@@ -144,7 +145,8 @@ impl PostgresDumper {
         };
         let completeness =
             if nothing { Completeness::NothingInDatabase } else { Completeness::Complete };
-        self.commit(written, &version, completeness, warnings, ctx).await
+        let tool = format!("pg_dump {version}");
+        written.commit(Engine::Postgres, tool, completeness, warnings, ctx).await
     }
 
     fn begin(&self, request: &DumpRequest, ctx: &StageContext) -> Result<Pump, Failure> {
