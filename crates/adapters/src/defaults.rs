@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backupctl_application::ports::{
-    Clock, DatabaseDumper, DatabaseLoader, Disk, DumpEncryptor, GlobalSettings, KeyManager,
-    RemoteStorage, RepositoryAdmin, ServiceUnits,
+    CacheKeeper, Clock, DatabaseDumper, DatabaseLoader, Disk, DumpEncryptor, GlobalSettings,
+    KeyManager, ServiceUnits,
 };
 use backupctl_application::registry::{
     DumperRegistry, EncryptorRegistry, LoaderRegistry, MonitorRegistry, NotifierRegistry,
-    Registries, StorageFactory,
+    Registries, Storage, StorageRegistry,
 };
 use backupctl_application::{Identity, Settings, World};
 use backupctl_domain::project::{Channel, Database, EncryptionType, Engine, Monitor};
-use backupctl_domain::{Failure, Project};
+use backupctl_domain::{Destination, ErrorCode, Failure, Project};
 
 use crate::age::AgeEncryptor;
 use crate::audit_sql::SqlAudit;
@@ -96,7 +96,7 @@ pub fn registries(base_dir: &Path, identity: &Identity, clock: &Arc<dyn Clock>) 
         encryptors: encryptors(),
         notifiers: notifiers(clock),
         monitors: monitors(),
-        storage: storage(base_dir, identity),
+        storages: storages(base_dir, identity),
     }
 }
 
@@ -226,30 +226,38 @@ fn monitors() -> MonitorRegistry {
         })
 }
 
-fn storage(base_dir: &Path, identity: &Identity) -> StorageFactory {
+fn storages(base_dir: &Path, identity: &Identity) -> StorageRegistry {
     let (base_dir, identity) = (base_dir.to_owned(), identity.clone());
-    Box::new(move |project: &Project| {
-        let restic = restic(&base_dir, &identity, project)?;
-        let remote: Arc<dyn RemoteStorage> = restic.clone();
-        let admin: Arc<dyn RepositoryAdmin> = restic;
-        Ok((remote, admin))
+    StorageRegistry::new("destinations").with("restic", move |project, destination| {
+        let restic = restic(&base_dir, &identity, project, destination)?;
+        let cache: Option<Arc<dyn CacheKeeper>> = Some(restic.clone());
+        Ok(Arc::new(Storage { remote: restic.clone(), admin: restic, cache }))
     })
 }
 
-/// A project's repository, reached by restic; its secrets must be resolved.
+/// A repository of a project, reached by restic; its secrets must be resolved.
 pub fn restic(
     base_dir: &Path,
     identity: &Identity,
     project: &Project,
+    destination: &Destination,
 ) -> Result<Arc<Restic>, Failure> {
+    let target = destination.restic().ok_or_else(|| no_repository(project, destination))?;
     Restic::new(ResticSettings {
-        target: project.restic.clone(),
+        target: target.clone(),
         project: project.name.clone(),
         host: identity.host.clone(),
         state_dir: base_dir.join(STATE_DIR),
         journal: Some(journal_in(&base_dir.join(project.name.as_str()))),
         base_cache_dir: Some(restic_caches(base_dir, &Environment::from_process())),
     })
+}
+
+fn no_repository(project: &Project, destination: &Destination) -> Failure {
+    let (project, name) = (&project.name, &destination.name);
+    let message = format!("{name} of project {project} is no repository of restic");
+    Failure::new(ErrorCode::InvalidConfig, message)
+        .with_remedy(format!("list its archives with `backupctl snapshots {project}`"))
 }
 
 /// Where restic keeps its caches by itself, so that one that is there goes on to be used; below

@@ -54,6 +54,7 @@ pub use services::{
     UnitMode, UnitOptions, UnitPlan, UnitState, UnitUser, Writes,
 };
 pub use storage::{
-    PruneReport, RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo, RestoreReport,
-    RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
+    CacheKeeper, PruneReport, Remark, RemoteStorage, RepositoryAdmin, RepositoryCache,
+    RepositoryInfo, RestoreReport, RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
+    VerifyReport,
 };

@@ -5,11 +5,11 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use backupctl_domain::project::{Channel, Database, Encryption, EncryptionType, Engine, Monitor};
-use backupctl_domain::{ErrorCode, Failure, Project};
+use backupctl_domain::{Destination, ErrorCode, Failure, Project};
 
 use crate::ports::{
-    ConfigIssue, DatabaseDumper, DatabaseLoader, DumpEncryptor, HeartbeatMonitor, LoadedConfig,
-    Notifier, RemoteStorage, RepositoryAdmin,
+    CacheKeeper, ConfigIssue, DatabaseDumper, DatabaseLoader, DumpEncryptor, HeartbeatMonitor,
+    LoadedConfig, Notifier, RemoteStorage, RepositoryAdmin,
 };
 
 type Make<C, P> = Box<dyn Fn(&Project, &C) -> Result<Arc<P>, Failure> + Send + Sync>;
@@ -68,12 +68,19 @@ pub type MonitorRegistry = Registry<&'static str, Monitor, dyn HeartbeatMonitor>
 /// A channel's kind and its notifier, or why there is none.
 pub type NamedNotifier = (&'static str, Result<Arc<dyn Notifier>, Failure>);
 
-/// Makes the storage of a project.
-pub type StorageFactory = Box<
-    dyn Fn(&Project) -> Result<(Arc<dyn RemoteStorage>, Arc<dyn RepositoryAdmin>), Failure>
-        + Send
-        + Sync,
->;
+/// What works on one destination of a project.
+#[derive(Clone)]
+pub struct Storage {
+    /// Its snapshots.
+    pub remote: Arc<dyn RemoteStorage>,
+    /// The repository or folder itself.
+    pub admin: Arc<dyn RepositoryAdmin>,
+    /// What is kept of it on this machine; `None` where nothing is.
+    pub cache: Option<Arc<dyn CacheKeeper>>,
+}
+
+/// Storages by kind of destination: `restic`, `archive`.
+pub type StorageRegistry = Registry<&'static str, Destination, Storage>;
 
 /// Every registry, for the use cases that serve any project.
 pub struct Registries {
@@ -87,8 +94,8 @@ pub struct Registries {
     pub notifiers: NotifierRegistry,
     /// Monitors.
     pub monitors: MonitorRegistry,
-    /// Storage.
-    pub storage: StorageFactory,
+    /// Storages.
+    pub storages: StorageRegistry,
 }
 
 impl Registries {
@@ -107,6 +114,9 @@ impl Registries {
             p.encryption.as_ref().map(|e| e.kind).filter(|k| !self.encryptors.has(*k))
         {
             note("encryption.type", kind.extension());
+        }
+        for destination in p.destinations.iter().filter(|d| !self.storages.has(d.kind())) {
+            note(destination.kind(), &format!("{} destinations", destination.kind()));
         }
         for channel in p.notifications.iter().filter(|c| !self.notifiers.has(c.kind())) {
             note("notification.type", channel.kind());
@@ -138,6 +148,11 @@ impl Registries {
     /// The project's dumper, if it has a database.
     pub fn dumper(&self, p: &Project) -> Result<Option<Arc<dyn DatabaseDumper>>, Failure> {
         p.database.as_ref().map(|d| self.dumpers.make(d.engine, p, &())).transpose()
+    }
+
+    /// What works on one of the project's destinations.
+    pub fn storage(&self, p: &Project, at: &Destination) -> Result<Arc<Storage>, Failure> {
+        self.storages.make(at.kind(), p, at)
     }
 
     /// The project's encryptor, if it encrypts.

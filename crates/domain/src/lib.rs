@@ -4,7 +4,9 @@
 //! Whatever a run has to decide — order, retry, skip, tags, retention, texts — is decided by a
 //! function of this crate that a unit test can call with plain values.
 
+pub mod archive_name;
 pub mod database_url;
+pub mod destination;
 pub mod dump_name;
 pub mod error;
 pub mod freshness;
@@ -22,6 +24,8 @@ pub mod stage;
 pub mod sync;
 pub mod tag;
 
+pub use archive_name::ArchiveName;
+pub use destination::{Destination, DestinationName};
 pub use dump_name::DumpName;
 pub use error::{Class, ErrorCode, Failure};
 pub use human::ByteSize;
@@ -30,7 +34,7 @@ pub use project::{Project, ProjectName, Secret};
 pub use redact::Redactor;
 pub use retry::{RetryDecision, RetryPolicy, evaluate_retry};
 pub use run::{
-    AssetRecord, AssetState, BackupRun, DumpInfo, RunError, RunId, RunStatus, SnapshotId,
-    SnapshotInfo, StageOutcome, StageRecord, Trigger,
+    ArchiveInfo, AssetRecord, AssetState, BackupRun, DestinationRecord, DumpInfo, RunError, RunId,
+    RunStatus, SnapshotId, SnapshotInfo, StageOutcome, StageRecord, Trigger,
 };
 pub use stage::Stage;

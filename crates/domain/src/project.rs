@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::destination::Destination;
 use crate::redact::is_secret_name;
 use crate::retention::Retention;
 use crate::schedule::Schedule;
@@ -139,9 +139,9 @@ pub struct Project {
     pub compression: Option<Compression>,
     /// The folders and files beside the database.
     pub assets: Assets,
-    /// The restic repository.
-    pub restic: ResticTarget,
-    /// What is kept, locally and in the repository.
+    /// Where backups go, in the order of the configuration: at least one.
+    pub destinations: Vec<Destination>,
+    /// What is kept, locally and where a destination says nothing else.
     pub retention: Retention,
     /// How the dump is encrypted, if it is.
     pub encryption: Option<Encryption>,
@@ -319,72 +319,6 @@ pub struct Assets {
     pub paths: Vec<PathBuf>,
     /// Patterns as restic's `--exclude` takes them.
     pub exclude: Vec<String>,
-}
-
-/// How many snapshots a run makes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SnapshotMode {
-    /// One with everything in it.
-    #[default]
-    Combined,
-    /// One for the dump, and one for each asset path.
-    Separate,
-}
-
-/// A restic repository and how to reach it.
-#[derive(Debug, Clone)]
-pub struct ResticTarget {
-    /// The location as restic takes it, e.g. `/srv/repo`, `sftp:user@host:path`, `s3:…`.
-    pub repository: String,
-    /// How ssh reaches it, for an sftp repository.
-    pub ssh: Option<SshTarget>,
-    /// The repository's password.
-    pub password: Secret,
-    /// One snapshot or several.
-    pub snapshot_mode: SnapshotMode,
-    /// Whether a missing repository is created by the run.
-    pub auto_init: bool,
-    /// Whether unreadable sources are a warning instead of a failure.
-    pub allow_incomplete: bool,
-    /// restic's cache; restic's own default if `None`.
-    pub cache_dir: Option<PathBuf>,
-    /// restic's extended options (`-o key=value`).
-    pub options: BTreeMap<String, String>,
-    /// Environment for this repository alone, e.g. cloud credentials.
-    pub env: BTreeMap<String, Secret>,
-    /// The upload limit in KiB per second.
-    pub limit_upload_kib: Option<u64>,
-    /// The program; `restic` from `PATH` if `None`.
-    pub binary: Option<PathBuf>,
-}
-
-/// How strictly a host key is checked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HostKeyCheck {
-    /// Only a host that is in the known-hosts file.
-    #[default]
-    Strict,
-    /// A new host is written down at the first contact, a changed key refused.
-    AcceptNew,
-}
-
-/// An ssh server.
-#[derive(Debug, Clone)]
-pub struct SshTarget {
-    /// Host name or address.
-    pub host: String,
-    /// The user; ssh's own choice if `None`.
-    pub user: Option<String>,
-    /// TCP port.
-    pub port: u16,
-    /// The private key; ssh's own choice if `None`.
-    pub key_path: Option<PathBuf>,
-    /// The known-hosts file; ssh's own if `None`.
-    pub known_hosts_path: Option<PathBuf>,
-    /// How strictly the host key is checked.
-    pub host_key_check: HostKeyCheck,
 }
 
 /// Which encryption.
@@ -575,8 +509,8 @@ impl Monitor {
 impl Project {
     /// Every secret of this project, resolved or not.
     pub fn secrets(&self) -> Vec<&Secret> {
-        let mut all = vec![&self.restic.password];
-        all.extend(self.restic.env.values());
+        let mut all: Vec<&Secret> =
+            self.destinations.iter().flat_map(Destination::secrets).collect();
         all.extend(self.database.iter().filter_map(|d| d.password.as_ref()));
         all.extend(self.notifications.iter().flat_map(Channel::secrets));
         all.extend(self.monitor.as_ref().map(Monitor::secret));
@@ -586,8 +520,8 @@ impl Project {
 
     /// Every secret of this project, to be changed in place.
     pub fn secrets_mut(&mut self) -> Vec<&mut Secret> {
-        let mut all = vec![&mut self.restic.password];
-        all.extend(self.restic.env.values_mut());
+        let places = self.destinations.iter_mut().flat_map(Destination::secrets_mut);
+        let mut all: Vec<&mut Secret> = places.map(|(_, secret)| secret).collect();
         all.extend(self.database.iter_mut().filter_map(|d| d.password.as_mut()));
         all.extend(self.notifications.iter_mut().flat_map(Channel::secrets_mut));
         all.extend(self.monitor.as_mut().map(Monitor::secret_mut));
@@ -598,19 +532,6 @@ impl Project {
     /// What is left of a project whose configuration cannot be read: its name, and who is told.
     /// Nothing can be done with it but to record that nothing was.
     pub fn unreadable(name: ProjectName, notifications: Vec<Channel>) -> Self {
-        let restic = ResticTarget {
-            repository: String::new(),
-            ssh: None,
-            password: Secret::value(String::new()),
-            snapshot_mode: SnapshotMode::default(),
-            auto_init: false,
-            allow_incomplete: false,
-            cache_dir: None,
-            options: BTreeMap::new(),
-            env: BTreeMap::new(),
-            limit_upload_kib: None,
-            binary: None,
-        };
         Self {
             name,
             enabled: true,
@@ -619,7 +540,7 @@ impl Project {
             database: None,
             compression: None,
             assets: Assets::default(),
-            restic,
+            destinations: Vec::new(),
             retention: Retention::default(),
             encryption: None,
             hooks: Hooks::default(),
@@ -629,7 +550,17 @@ impl Project {
         }
     }
 
-    /// The same project for work on its repository alone: without the secrets of what only a backup
+    /// The destination of that name.
+    pub fn destination(&self, name: &str) -> Option<&Destination> {
+        self.destinations.iter().find(|d| d.name.as_str() == name)
+    }
+
+    /// Whether there is more than one destination, so that texts have to say which.
+    pub fn has_several_destinations(&self) -> bool {
+        self.destinations.len() > 1
+    }
+
+    /// The same project for work on its destinations alone: without the secrets of what only a backup
     /// needs (database, notices, monitor, hooks), which may be out of reach.
     #[must_use]
     pub fn for_its_repository(mut self) -> Self {

@@ -1,5 +1,6 @@
 //! What is kept and what may go (spec: config.md `retention`, pipeline.md §3).
 
+mod keep;
 #[cfg(test)]
 mod tests;
 
@@ -10,7 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::DumpName;
 
-/// How many snapshots of a kind are kept, as restic's `--keep-*` counts them.
+pub use keep::{Copy, Proof, expired_archives, is_span, kept};
+
+/// How many snapshots of a kind are kept, as restic's `--keep-*` counts them. What any of the rules
+/// wants is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeepPolicy {
     /// The newest so many, whatever their time.
@@ -27,6 +31,9 @@ pub struct KeepPolicy {
     pub yearly: u32,
     /// All that are younger than this, counted from the newest: restic's form, e.g. `2y5m7d3h`.
     pub within: Option<String>,
+    /// All that are at most so many days old now: of archives alone, which restic does not count so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
 }
 
 impl KeepPolicy {
@@ -34,6 +41,7 @@ impl KeepPolicy {
     pub fn is_empty(&self) -> bool {
         [self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly] == [0; 6]
             && self.within.is_none()
+            && self.days.is_none_or(|days| days == 0)
     }
 }
 

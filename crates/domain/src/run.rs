@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::destination::DestinationName;
 use crate::notice::stamp;
 use crate::schedule::planner::Missed;
 use crate::{ErrorCode, Failure, ProjectName, Stage};
@@ -188,6 +189,57 @@ pub struct SnapshotInfo {
     pub files_changed: u64,
     /// Files taken over from the parent unread.
     pub files_unmodified: u64,
+    /// The destination that it was stored at; `null` in records of versions that knew only one.
+    #[serde(default)]
+    pub destination: Option<DestinationName>,
+    /// The file that it is, at a destination of archives; no key elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveInfo>,
+}
+
+/// An archive file, or the parts of one that was split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveInfo {
+    /// The file, whole path; without the number where it was split.
+    pub file: String,
+    /// Its size in bytes, of all parts.
+    pub bytes: u64,
+    /// How many files it was split into; 1 for one that was not.
+    pub parts: u32,
+    /// `blake3:` and 64 hexadecimal characters, over its bytes from the first part to the last.
+    pub checksum: String,
+}
+
+/// How a run went at one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationRecord {
+    /// Its name.
+    pub name: DestinationName,
+    /// `restic` or `archive`.
+    pub kind: String,
+    /// Whether the run is a success only if it is stored here.
+    pub required: bool,
+    /// Where it is, without secrets.
+    pub location: String,
+    /// Whether all that the run made is proven to be here.
+    pub stored: bool,
+    /// Attempts made to store it.
+    pub attempts: u32,
+    /// What went wrong here, in whatever stage; `null` where nothing did.
+    pub error: Option<RunError>,
+    /// Snapshots that retention removed here; `null` where it was not reached.
+    pub removed: Option<u64>,
+    /// Snapshots that it kept; `null` where it was not reached.
+    pub kept: Option<u64>,
+    /// The size in bytes of what is here, where that is known at no cost.
+    pub bytes: Option<u64>,
+}
+
+impl DestinationRecord {
+    /// Whether a run that went so here may be a success: nothing failed, or nothing that is required.
+    pub const fn is_settled(&self) -> bool {
+        self.error.is_none() || !self.required
+    }
 }
 
 /// Why a run failed.
@@ -280,6 +332,10 @@ pub struct BackupRun {
     /// The asset paths and how they were found.
     #[serde(default)]
     pub assets: Vec<AssetRecord>,
+    /// How it went at each destination, in the order of the configuration; empty before Sync, and in
+    /// records of versions that knew only one.
+    #[serde(default)]
+    pub destinations: Vec<DestinationRecord>,
     /// The snapshots stored, in order.
     pub snapshots: Vec<SnapshotInfo>,
     /// The repository's size in bytes where it is known at no cost.
@@ -293,10 +349,12 @@ pub struct BackupRun {
 }
 
 impl BackupRun {
-    /// Whether all that it made is proven to be in the repository, whatever came behind that.
+    /// Whether all that it made is proven to be at a destination, whatever came behind that.
     pub fn is_stored(&self) -> bool {
         let synced = |s: &StageRecord| s.stage == Stage::Sync && s.outcome == StageOutcome::Ok;
-        self.status == RunStatus::Success || self.stages.iter().any(synced)
+        self.status == RunStatus::Success
+            || self.stages.iter().any(synced)
+            || self.destinations.iter().any(|d| d.stored)
     }
 
     /// A run that begins now.
@@ -324,6 +382,7 @@ impl BackupRun {
             duration: None,
             dump: None,
             assets: Vec::new(),
+            destinations: Vec::new(),
             snapshots: Vec::new(),
             repository_bytes: None,
             host: host.into(),

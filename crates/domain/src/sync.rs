@@ -5,7 +5,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use crate::project::SnapshotMode;
+use crate::destination::SnapshotMode;
 use crate::tag::Tag;
 use crate::{ErrorCode, Failure, ProjectName};
 

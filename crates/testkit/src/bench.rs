@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backupctl_application::context::{Cancel, Observer, StageContext};
-use backupctl_application::ports::GlobalSettings;
+use backupctl_application::ports::{CacheKeeper, GlobalSettings};
 use backupctl_application::registry::{
     DumperRegistry, EncryptorRegistry, LoaderRegistry, MonitorRegistry, NotifierRegistry,
-    Registries,
+    Registries, Storage, StorageRegistry,
 };
 use backupctl_application::{Identity, Settings, World};
 use backupctl_domain::project::{EncryptionType, Engine};
@@ -49,6 +49,8 @@ pub struct TestBench {
     pub encryptor: FakeEncryptor,
     /// The repository that all projects share.
     pub repository: Arc<FakeRepository>,
+    /// The folder of archives that all projects share.
+    pub archives: Arc<FakeRepository>,
     /// The cleanup of `base_dir`.
     pub cleanup: Arc<FakeCleanup>,
     /// The unpacker.
@@ -107,6 +109,7 @@ impl TestBench {
             loader: FakeLoader::new(&journal),
             encryptor: FakeEncryptor::new(&journal),
             repository: Arc::new(FakeRepository::new(&journal, clock.clone())),
+            archives: Arc::new(FakeRepository::archives(&journal, clock.clone())),
             cleanup: Arc::new(FakeCleanup::new(&journal, &base_dir)),
             unpacker: Arc::new(FakeUnpacker::new(&journal)),
             monitor: Arc::new(FakeMonitor::new(&journal)),
@@ -162,18 +165,18 @@ impl TestBench {
             let monitor = Arc::clone(&self.monitor);
             monitors = monitors.with(kind, move |_, _| Ok(monitor.clone()));
         }
-        let repository = Arc::clone(&self.repository);
-        Registries {
-            dumpers,
-            loaders,
-            encryptors,
-            notifiers,
-            monitors,
-            storage: Box::new(move |project| {
-                let storage = repository.of(&project.name);
-                Ok((storage.clone(), storage))
-            }),
-        }
+        let (repository, archives) = (Arc::clone(&self.repository), Arc::clone(&self.archives));
+        let storages = StorageRegistry::new("destinations")
+            .with("restic", move |project, _| {
+                let fake = repository.of(&project.name);
+                let cache: Option<Arc<dyn CacheKeeper>> = Some(fake.clone());
+                Ok(Arc::new(Storage { remote: fake.clone(), admin: fake, cache }))
+            })
+            .with("archive", move |project, _| {
+                let fake = archives.of(&project.name);
+                Ok(Arc::new(Storage { remote: fake.clone(), admin: fake, cache: None }))
+            });
+        Registries { dumpers, loaders, encryptors, notifiers, monitors, storages }
     }
 
     /// The fakes as a use case takes them, with these settings.

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use backupctl_domain::destination::{ArchiveTarget, ResticTarget, SnapshotMode, Target};
 use backupctl_domain::project::{
     Assets, Channel, Compression, Database, DatabaseOptions, Encryption, EncryptionType, Engine,
-    Hooks, Monitor, ResticTarget, SnapshotMode,
+    Hooks, Monitor,
 };
 use backupctl_domain::retention::{KeepPolicy, Retention};
 use backupctl_domain::schedule::{CatchUp, Schedule};
 use backupctl_domain::{
-    BackupRun, ErrorCode, Failure, Project, ProjectName, RunError, RunId, RunStatus, Secret, Stage,
-    Trigger,
+    BackupRun, Destination, DestinationName, ErrorCode, Failure, Project, ProjectName, RunError,
+    RunId, RunStatus, Secret, Stage, Trigger,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -42,19 +43,7 @@ pub fn project(project: &str) -> ProjectBuilder {
                 paths: vec![PathBuf::from(format!("/srv/{project}/files"))],
                 exclude: Vec::new(),
             },
-            restic: ResticTarget {
-                repository: format!("/srv/repositories/{project}"),
-                ssh: None,
-                password: Secret::value("repository-password"),
-                snapshot_mode: SnapshotMode::Combined,
-                auto_init: false,
-                allow_incomplete: false,
-                cache_dir: None,
-                options: std::collections::BTreeMap::new(),
-                env: std::collections::BTreeMap::new(),
-                limit_upload_kib: None,
-                binary: None,
-            },
+            destinations: vec![restic(&format!("/srv/repositories/{project}"))],
             retention: Retention::default(),
             encryption: None,
             hooks: Hooks::default(),
@@ -63,6 +52,48 @@ pub fn project(project: &str) -> ProjectBuilder {
             monitor: None,
         },
     }
+}
+
+/// A destination called `restic`: a repository at that location with the password
+/// `repository-password`; required, with the default retention.
+pub fn restic(location: &str) -> Destination {
+    Destination {
+        name: destination_name("restic"),
+        required: true,
+        keep: Retention::default().keep,
+        target: Target::Restic(Box::new(ResticTarget {
+            repository: location.to_owned(),
+            ssh: None,
+            password: Secret::value("repository-password"),
+            snapshot_mode: SnapshotMode::Combined,
+            auto_init: false,
+            allow_incomplete: false,
+            cache_dir: None,
+            options: std::collections::BTreeMap::new(),
+            env: std::collections::BTreeMap::new(),
+            limit_upload_kib: None,
+            binary: None,
+        })),
+    }
+}
+
+/// A destination called `archive`: a folder on a mounted disk; required, with the default retention.
+pub fn archive(folder: &str) -> Destination {
+    Destination {
+        name: destination_name("archive"),
+        required: true,
+        keep: Retention::default().keep,
+        target: Target::Archive(ArchiveTarget {
+            path: PathBuf::from(folder),
+            require_mount: true,
+            split_size: None,
+            allow_incomplete: false,
+        }),
+    }
+}
+
+fn destination_name(name: &str) -> DestinationName {
+    DestinationName::new(name).expect("a destination's name")
 }
 
 /// A database of that engine: at `localhost` on its port, named, used by and protected like the
@@ -96,6 +127,30 @@ impl ProjectBuilder {
     pub fn with(mut self, change: impl FnOnce(&mut Project)) -> Self {
         change(&mut self.project);
         self
+    }
+
+    /// Changes its first restic repository.
+    #[must_use]
+    pub fn restic(self, change: impl FnOnce(&mut ResticTarget)) -> Self {
+        self.with(|p| {
+            let restic = p.destinations.iter_mut().find_map(|d| match &mut d.target {
+                Target::Restic(restic) => Some(restic),
+                Target::Archive(_) => None,
+            });
+            change(restic.expect("the project has a restic repository"));
+        })
+    }
+
+    /// Goes to these destinations and no others.
+    #[must_use]
+    pub fn destinations(self, destinations: impl IntoIterator<Item = Destination>) -> Self {
+        self.with(|p| p.destinations = destinations.into_iter().collect())
+    }
+
+    /// Goes to this destination, too.
+    #[must_use]
+    pub fn also_to(self, destination: Destination) -> Self {
+        self.with(|p| p.destinations.push(destination))
     }
 
     /// Not part of `run --all` and the schedule.
@@ -160,35 +215,40 @@ impl ProjectBuilder {
     /// Makes one snapshot for each part.
     #[must_use]
     pub fn separate(self) -> Self {
-        self.with(|p| p.restic.snapshot_mode = SnapshotMode::Separate)
+        self.restic(|restic| restic.snapshot_mode = SnapshotMode::Separate)
     }
 
     /// Goes to this restic repository.
     #[must_use]
     pub fn repository(self, location: impl Into<String>, password: &str) -> Self {
         let location = location.into();
-        self.with(|p| {
-            p.restic.repository = location;
-            p.restic.password = Secret::value(password);
+        self.restic(|restic| {
+            restic.repository = location;
+            restic.password = Secret::value(password);
         })
     }
 
     /// Creates a missing repository by itself.
     #[must_use]
     pub fn auto_init(self) -> Self {
-        self.with(|p| p.restic.auto_init = true)
+        self.restic(|restic| restic.auto_init = true)
     }
 
     /// Takes unreadable sources for a warning.
     #[must_use]
     pub fn allow_incomplete(self) -> Self {
-        self.with(|p| p.restic.allow_incomplete = true)
+        self.restic(|restic| restic.allow_incomplete = true)
     }
 
     /// Keeps so many days locally, and this in the repository.
     #[must_use]
     pub fn retention(self, local_days: u32, keep: KeepPolicy) -> Self {
-        self.with(|p| p.retention = Retention { local_days, keep })
+        self.with(|p| {
+            for destination in &mut p.destinations {
+                destination.keep = keep.clone();
+            }
+            p.retention = Retention { local_days, keep };
+        })
     }
 
     /// Encrypts with age to this recipient.

@@ -38,7 +38,7 @@ pub use lock::backup_lock;
 pub use notifier::{heartbeat_monitor, notifier};
 pub use processes::{Temper, processes};
 pub use schedules::schedule_store;
-pub use storage::remote_storage;
+pub use storage::{archive_storage, remote_storage};
 pub use unpacker::unpacker;
 
 use std::fs;

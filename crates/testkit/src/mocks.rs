@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
     AuditLog, AuditState, FailureCount, HookCall, HookExecutor, HookOutput, Notifier, PruneReport,
-    RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo, RestoreReport, RestoreRequest,
-    RunQuery, Snapshot, StoreRequest, StoredSnapshot,
+    RemoteStorage, RepositoryAdmin, RepositoryInfo, RestoreReport, RestoreRequest, RunQuery,
+    Snapshot, StoreRequest, StoredSnapshot, ToolInfo, VerifyReport,
 };
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::SyncPart;
@@ -42,6 +42,11 @@ mockall::mock! {
             request: &RestoreRequest,
             ctx: &StageContext,
         ) -> Result<RestoreReport, Failure>;
+        async fn verify(
+            &self,
+            snapshot: &SnapshotId,
+            ctx: &StageContext,
+        ) -> Result<VerifyReport, Failure>;
         async fn unlock_stale(&self, ctx: &StageContext) -> Result<bool, Failure>;
     }
 }
@@ -53,13 +58,11 @@ mockall::mock! {
     #[async_trait]
     impl RepositoryAdmin for Admin {
         fn creates_by_itself(&self) -> bool;
-        async fn check_tool(&self) -> Result<String, Failure>;
+        async fn check_tool(&self) -> Result<Option<ToolInfo>, Failure>;
         async fn check(&self, ctx: &StageContext) -> Result<RepositoryInfo, Failure>;
         async fn init(&self, ctx: &StageContext) -> Result<(RepositoryInfo, bool), Failure>;
         async fn forget(&self, snapshot: &SnapshotId, ctx: &StageContext) -> Result<(), Failure>;
         async fn check_access(&self) -> Result<Option<String>, Failure>;
-        async fn cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure>;
-        async fn clear_cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure>;
         fn project(&self) -> &ProjectName;
     }
 }

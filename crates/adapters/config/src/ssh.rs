@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use backupctl_domain::project::{HostKeyCheck, SshTarget};
+use backupctl_domain::destination::{HostKeyCheck, SshTarget};
 
 use crate::layers::Origin;
 use crate::reader::Reader;

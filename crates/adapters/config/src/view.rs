@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backupctl_domain::project::{
-    Channel, Database, Encryption, HostKeyCheck, Monitor, ResticTarget, SmtpSecurity, SnapshotMode,
-};
+use backupctl_domain::destination::{HostKeyCheck, ResticTarget, SnapshotMode};
+use backupctl_domain::project::{Channel, Database, Encryption, Monitor, SmtpSecurity};
 use backupctl_domain::redact::MASK;
 use backupctl_domain::schedule::CatchUp;
 use backupctl_domain::{Project, Redactor, Secret};

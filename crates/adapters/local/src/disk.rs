@@ -86,6 +86,7 @@ fn file_system(path: &Path) -> Result<FileSystem, Failure> {
         max_file_bytes: max_file_bytes(&mount.kind),
         read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
         mount_point: mount.point,
+        device: mount.device,
         kind: mount.kind,
     })
 }

@@ -11,6 +11,8 @@ pub(crate) struct Mount {
     pub(crate) point: PathBuf,
     /// Its type, e.g. `ext4`.
     pub(crate) kind: String,
+    /// What is mounted, e.g. `/dev/sdb1`.
+    pub(crate) device: String,
 }
 
 /// The mount that an absolute path without symbolic links is on.
@@ -27,7 +29,10 @@ pub(crate) fn mount_of(mountinfo: &str, path: &Path) -> Option<Mount> {
 fn parse(line: &str) -> Option<Mount> {
     let (fields, after) = line.split_once(" - ")?;
     let point = unescape(fields.split(' ').nth(4)?);
-    Some(Mount { point, kind: after.split(' ').next()?.to_owned() })
+    let mut after = after.split(' ');
+    let kind = after.next()?.to_owned();
+    let device = unescape(after.next().unwrap_or_default()).to_string_lossy().into_owned();
+    Some(Mount { point, kind, device })
 }
 
 /// Undoes the kernel's `\ooo` for space, tab, newline and backslash.

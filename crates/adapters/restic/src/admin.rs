@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backupctl_application::context::{Cancel, StageContext};
 use backupctl_application::ports::{
-    RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo,
+    CacheKeeper, RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo, ToolInfo,
 };
 use backupctl_domain::{ErrorCode, Failure, ProjectName, Redactor, SnapshotId, Stage};
 
@@ -25,10 +25,11 @@ const ANSWER_LIMIT: u64 = 64 * 1024;
 
 #[async_trait]
 impl RepositoryAdmin for Restic {
-    async fn check_tool(&self) -> Result<String, Failure> {
+    async fn check_tool(&self) -> Result<Option<ToolInfo>, Failure> {
         let redactor = Arc::new(Redactor::default());
         let ctx = StageContext::new(Stage::Sync, Cancel::new(), redactor);
-        self.version(&ctx).await.map(|version| version.to_string())
+        let version = self.version(&ctx).await?;
+        Ok(Some(ToolInfo { name: "restic".to_owned(), version: version.to_string() }))
     }
 
     async fn check(&self, ctx: &StageContext) -> Result<RepositoryInfo, Failure> {
@@ -103,6 +104,13 @@ impl RepositoryAdmin for Restic {
         self.target().auto_init && !self.held_one_before()
     }
 
+    fn project(&self) -> &ProjectName {
+        &self.settings.project
+    }
+}
+
+#[async_trait]
+impl CacheKeeper for Restic {
     async fn cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure> {
         let folder = self.cache_folder(ctx).await?;
         blocking(move || cache::measure(&folder)).await
@@ -111,10 +119,6 @@ impl RepositoryAdmin for Restic {
     async fn clear_cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure> {
         let folder = self.cache_folder(ctx).await?;
         blocking(move || cache::remove(&folder)).await
-    }
-
-    fn project(&self) -> &ProjectName {
-        &self.settings.project
     }
 }
 
@@ -183,7 +187,7 @@ impl Restic {
         version::remember(self.target(), &self.settings.state_dir, self.version(ctx).await?);
         let mark = self.mark();
         self.memory.update(|known| {
-            known.id = Some(info.id.clone());
+            known.id.clone_from(&info.id);
             known.mark = mark;
         });
         Ok(())
@@ -212,9 +216,10 @@ impl Restic {
 
     fn info(&self, id: String, version: Version) -> RepositoryInfo {
         RepositoryInfo {
-            id,
-            tool: format!("restic {version}"),
+            id: Some(id),
             location: self.location().to_owned(),
+            detail: format!("restic {version}"),
+            remark: None,
         }
     }
 }
@@ -232,7 +237,7 @@ impl Restic {
         let known = self.memory.read().and_then(|known| known.id).filter(|id| cache::is_id(id));
         let id = match known {
             Some(id) => id,
-            None => self.check(ctx).await?.id,
+            None => self.check(ctx).await?.id.unwrap_or_default(),
         };
         if cache::is_id(&id) { Ok(base.join(id)) } else { Err(cache::no_id(&id)) }
     }

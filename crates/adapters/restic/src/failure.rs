@@ -25,6 +25,7 @@ pub(crate) enum Op {
     Prune,
     Snapshots,
     Restore,
+    Dump,
     CatConfig,
     Init,
     ListLocks,
@@ -41,6 +42,7 @@ impl Op {
             Self::Prune => "prune",
             Self::Snapshots => "snapshots",
             Self::Restore => "restore",
+            Self::Dump => "dump",
             Self::CatConfig => "cat config",
             Self::Init => "init",
             Self::ListLocks => "list locks",
@@ -586,7 +588,7 @@ pub(crate) fn not_deleted(location: &str, line: &str) -> Failure {
 const fn no_better_code(op: Op) -> ErrorCode {
     match op {
         Op::Backup | Op::Ls => ErrorCode::SnapshotUnproven,
-        Op::Restore => ErrorCode::RepoCorrupt,
+        Op::Restore | Op::Dump => ErrorCode::RepoCorrupt,
         _ => ErrorCode::RepoUnreachable,
     }
 }

@@ -20,7 +20,7 @@ mod walk;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backupctl_domain::project::ResticTarget;
+use backupctl_domain::destination::ResticTarget;
 use backupctl_domain::{Failure, ProjectName};
 use tokio::sync::OnceCell;
 

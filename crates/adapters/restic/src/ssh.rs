@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use backupctl_adapter_process::Tool;
 use backupctl_application::context::{Cancel, StageContext};
-use backupctl_domain::project::{HostKeyCheck, ResticTarget};
+use backupctl_domain::destination::{HostKeyCheck, ResticTarget};
 use backupctl_domain::{ErrorCode, Failure, Redactor, Stage};
 
 use crate::location::Location;
@@ -193,7 +193,7 @@ mod tests {
     use std::path::PathBuf;
 
     use backupctl_domain::Secret;
-    use backupctl_domain::project::{SnapshotMode, SshTarget};
+    use backupctl_domain::destination::{SnapshotMode, SshTarget};
 
     use super::*;
 

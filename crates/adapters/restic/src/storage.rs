@@ -9,7 +9,7 @@ use backupctl_adapter_process::failure_from_io;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
     PruneReport, RemoteStorage, RepositoryAdmin, RestoreReport, RestoreRequest, Snapshot,
-    StoreRequest, StoredSnapshot,
+    StoreRequest, StoredSnapshot, VerifyReport,
 };
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::SyncPart;
@@ -21,6 +21,9 @@ use crate::command::args;
 use crate::failure::{Op, not_deleted};
 use crate::parse::{self, backup, forget, ls, snapshots};
 use crate::walk;
+
+/// How much of a snapshot is read at once.
+const READ: usize = 256 * 1024;
 
 #[async_trait]
 impl RemoteStorage for Restic {
@@ -105,6 +108,8 @@ impl RemoteStorage for Restic {
     }
 
     async fn prune(&self, keep: &KeepPolicy, ctx: &StageContext) -> Result<PruneReport, Failure> {
+        // How old in days is a rule of archives, and restic knows none of its kind.
+        let keep = &KeepPolicy { days: None, ..keep.clone() };
         if keep.is_empty() {
             return Err(Failure::new(
                 ErrorCode::InvalidConfig,
@@ -130,7 +135,7 @@ impl RemoteStorage for Restic {
             self.memory.update(|known| known.prune_due = false);
         }
         let repository_bytes = self.repository_bytes(remaining).await;
-        Ok(PruneReport { removed, kept, repository_bytes })
+        Ok(PruneReport { removed, kept, repository_bytes, warnings: Vec::new() })
     }
 
     async fn snapshots(&self, ctx: &StageContext) -> Result<Vec<Snapshot>, Failure> {
@@ -178,6 +183,37 @@ impl RemoteStorage for Restic {
             )));
         }
         Ok(RestoreReport { files: count.files, bytes: count.bytes })
+    }
+
+    async fn verify(
+        &self,
+        snapshot: &SnapshotId,
+        ctx: &StageContext,
+    ) -> Result<VerifyReport, Failure> {
+        // As one stream of tar, which restic checks against the hash of every piece that it reads; the
+        // way a restore goes, without a place to put it.
+        let args = args!["dump", "--no-lock", snapshot.as_str(), "/"];
+        let progress = ctx.clone();
+        let ran = self.exec(Op::Dump, args, ctx, move |stdout| {
+            let (mut buffer, mut bytes) = (vec![0; READ], 0_u64);
+            loop {
+                match stdout.read(&mut buffer) {
+                    Ok(0) => return Ok(bytes),
+                    Ok(read) => bytes += read as u64,
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+                progress.progress(bytes, None);
+            }
+        });
+        let bytes = ran.await?.value;
+        if bytes == 0 {
+            let text =
+                format!("snapshot {} in {} holds nothing", snapshot.short(), self.location());
+            return Err(Failure::new(ErrorCode::RepoCorrupt, text));
+        }
+        let how = "every piece read and compared with its hash by restic".to_owned();
+        Ok(VerifyReport { bytes, files: None, how })
     }
 
     async fn unlock_stale(&self, ctx: &StageContext) -> Result<bool, Failure> {
@@ -302,9 +338,12 @@ impl Restic {
                 files_new: summary.files_new,
                 files_changed: summary.files_changed,
                 files_unmodified: summary.files_unmodified,
+                destination: None,
+                archive: None,
             },
             unread,
             files_total: summary.total_files_processed,
+            notes: Vec::new(),
         })
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use backupctl_adapter_process::{Tool, find_program};
 use backupctl_application::context::StageContext;
-use backupctl_domain::project::ResticTarget;
+use backupctl_domain::destination::ResticTarget;
 use backupctl_domain::{ErrorCode, Failure};
 
 use crate::memory::{self, KnownTool};

@@ -10,6 +10,8 @@ use backupctl_domain::Failure;
 pub struct FileSystem {
     /// Where it is mounted.
     pub mount_point: PathBuf,
+    /// What is mounted there as the kernel names it, e.g. `/dev/sdb1`.
+    pub device: String,
     /// Its type as the kernel names it, e.g. `ext4`, `vfat`.
     pub kind: String,
     /// Bytes that this user may still write.

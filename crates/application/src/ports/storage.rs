@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use backupctl_domain::retention::KeepPolicy;
+use backupctl_domain::retention::{KeepPolicy, Proof};
 use backupctl_domain::sync::SyncPart;
-use backupctl_domain::{Failure, ProjectName, SnapshotId, SnapshotInfo};
+use backupctl_domain::{
+    DumpInfo, ErrorCode, Failure, ProjectName, RunId, SnapshotId, SnapshotInfo,
+};
 use jiff::Timestamp;
 
+use super::ToolInfo;
 use crate::context::StageContext;
 
 /// One snapshot to store.
@@ -20,6 +23,12 @@ pub struct StoreRequest {
     /// The last snapshot with the same tags, if one is known: what it holds unchanged is not read
     /// again.
     pub parent: Option<SnapshotId>,
+    /// The run that stores it.
+    pub run: RunId,
+    /// When that run started.
+    pub started_at: Timestamp,
+    /// What is recorded of the dump in it, if it has one.
+    pub dump: Option<DumpInfo>,
 }
 
 /// A stored snapshot, not yet proven.
@@ -31,6 +40,8 @@ pub struct StoredSnapshot {
     pub unread: Vec<String>,
     /// Files in it, of all kinds of change.
     pub files_total: u64,
+    /// What was left out by design, in words, e.g. sockets.
+    pub notes: Vec<String>,
 }
 
 /// A snapshot in the repository.
@@ -46,8 +57,12 @@ pub struct Snapshot {
     pub paths: Vec<PathBuf>,
     /// The machine that it was made on.
     pub host: String,
-    /// The bytes of all its files, where the repository tells at no cost.
+    /// The bytes of all its files, where the repository tells at no cost; of an archive, its own.
     pub bytes: Option<u64>,
+    /// The archive file that it is, whole path; `None` in a repository.
+    pub archive: Option<PathBuf>,
+    /// How far an archive is known to be good; `None` in a repository.
+    pub proof: Option<Proof>,
 }
 
 /// What retention has done.
@@ -59,6 +74,8 @@ pub struct PruneReport {
     pub kept: u64,
     /// The repository's size in bytes afterwards, where that is known at no cost.
     pub repository_bytes: Option<u64>,
+    /// What was found on the way and should be known, e.g. a damaged archive.
+    pub warnings: Vec<String>,
 }
 
 /// What to restore.
@@ -81,10 +98,22 @@ pub struct RestoreReport {
     pub bytes: u64,
 }
 
-/// Stores, proves, thins out and restores snapshots of one project in one repository.
+/// A snapshot that was read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Bytes read, as they are stored.
+    pub bytes: u64,
+    /// Files that were compared with what had been written; `None` where only the whole could be.
+    pub files: Option<u64>,
+    /// What the proof rests on, in words.
+    pub how: String,
+}
+
+/// Stores, proves, thins out and restores snapshots of one project at one destination: a repository,
+/// or a folder of archives.
 ///
 /// Promises: a snapshot id comes from the store itself; secrets are in no argv; a cancelled call
-/// ends its processes and leaves no lock that a later run cannot remove.
+/// ends its processes and leaves no lock, and no unfinished file, that a later run cannot remove.
 #[async_trait]
 pub trait RemoteStorage: Send + Sync {
     /// Stores one snapshot. Sources that could not be read are in the result, not an error.
@@ -112,19 +141,55 @@ pub trait RemoteStorage: Send + Sync {
         request: &RestoreRequest,
         ctx: &StageContext,
     ) -> Result<RestoreReport, Failure>;
-    /// Removes locks whose processes are gone, never a live one; true where one was removed.
+    /// Reads a snapshot back whole and compares it with what was written. What is found to be damaged
+    /// is remembered, so that retention does not count it as a copy. `CHECKSUM_MISMATCH`,
+    /// `DECRYPTION_FAILED` or `REPO_CORRUPT`, with the name of the file, where it is not what was
+    /// written; `SNAPSHOT_NOT_FOUND`.
+    async fn verify(
+        &self,
+        snapshot: &SnapshotId,
+        ctx: &StageContext,
+    ) -> Result<VerifyReport, Failure>;
+    /// Removes locks, or unfinished files, whose processes are gone, never those of a living one; true
+    /// where one was removed. Called only while the project's lock is ours.
     async fn unlock_stale(&self, ctx: &StageContext) -> Result<bool, Failure>;
 }
 
-/// What a repository says of itself.
+/// What a repository, or a folder of archives, says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryInfo {
-    /// Its id, whole.
-    pub id: String,
-    /// The program and version that answered.
-    pub tool: String,
+    /// Its id, whole; `None` for a folder.
+    pub id: Option<String>,
     /// Its location, without secrets.
     pub location: String,
+    /// The program and version that answered; of a folder how many archives it holds and how much room
+    /// there is.
+    pub detail: String,
+    /// What somebody should look at although it works.
+    pub remark: Option<Remark>,
+}
+
+impl RepositoryInfo {
+    /// All of it in one line.
+    pub fn shown(&self) -> String {
+        match self.id.as_deref() {
+            Some(id) => {
+                format!("{} at {}, by {}", id.get(..8).unwrap_or(id), self.location, self.detail)
+            }
+            None => format!("{}: {}", self.location, self.detail),
+        }
+    }
+}
+
+/// Something that works now and will not for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// The code of the failure that it is going to be.
+    pub code: ErrorCode,
+    /// The facts.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 /// What is kept of a repository on this machine, so that it need not be fetched again.
@@ -138,17 +203,19 @@ pub struct RepositoryCache {
     pub bytes: u64,
 }
 
-/// Looks after a repository itself.
+/// Looks after a destination itself.
 #[async_trait]
 pub trait RepositoryAdmin: Send + Sync {
-    /// The program, found and new enough. Touches no repository. Returns its version.
-    async fn check_tool(&self) -> Result<String, Failure>;
-    /// Opens the repository with its password, read-only and without a lock.
+    /// The program that stores, found and new enough; `None` where none is needed. Touches no
+    /// repository.
+    async fn check_tool(&self) -> Result<Option<ToolInfo>, Failure>;
+    /// Opens the repository with its password, read-only and without a lock; of a folder of archives,
+    /// that its disk is mounted, writable, and has room for the next one. Writes nothing.
     async fn check(&self, ctx: &StageContext) -> Result<RepositoryInfo, Failure>;
     /// Whether the first run creates the repository where there is none: it is configured so, and the
     /// location is not known to have held one before.
     fn creates_by_itself(&self) -> bool;
-    /// Creates the repository; one that is there already is left alone. A location that held
+    /// Creates the repository or folder; one that is there already is left alone. A location that held
     /// another repository before is refused.
     async fn init(&self, ctx: &StageContext) -> Result<(RepositoryInfo, bool), Failure>;
     /// Forgets one snapshot and frees its space.
@@ -156,11 +223,16 @@ pub trait RepositoryAdmin: Send + Sync {
     /// How the repository is reached, where that takes a program and files of its own (ssh and its
     /// key): that they are there and usable, without talking to anybody. `None` where it takes none.
     async fn check_access(&self) -> Result<Option<String>, Failure>;
+    /// The project whose snapshots this looks after.
+    fn project(&self) -> &ProjectName;
+}
+
+/// Looks after what is kept of a repository on this machine.
+#[async_trait]
+pub trait CacheKeeper: Send + Sync {
     /// Measures the local cache of this repository on disk. Asks the repository who it is where that
     /// is not known here.
     async fn cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure>;
     /// Removes that cache, and nothing that is not shown to be one; returns what was removed.
     async fn clear_cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure>;
-    /// The project whose snapshots this looks after.
-    fn project(&self) -> &ProjectName;
 }

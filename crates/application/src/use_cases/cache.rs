@@ -2,35 +2,74 @@
 
 use std::sync::Arc;
 
-use backupctl_domain::{Failure, Project, Stage};
+use backupctl_domain::{DestinationName, ErrorCode, Failure, Project, Stage};
 
 use super::exclusive::exclusive;
+use super::places::chosen;
 use crate::World;
 use crate::context::{Cancel, StageContext};
-use crate::ports::RepositoryCache;
+use crate::ports::{CacheKeeper, RepositoryCache};
 
-/// Measures the cache of a project's repository.
+/// The cache of one of a project's repositories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneCache {
+    /// The destination.
+    pub destination: DestinationName,
+    /// What is there, or was.
+    pub cache: RepositoryCache,
+}
+
+/// Measures the caches of a project's repositories, or of the one of that name. `INVALID_CONFIG` where
+/// there is none that is cached.
 pub async fn measure_cache(
     world: &World,
     project: &Project,
+    destination: Option<&str>,
     cancel: &Cancel,
-) -> Result<RepositoryCache, Failure> {
-    let (_, admin) = (world.registries.storage)(project)?;
-    admin.cache(&context(project, cancel)).await
+) -> Result<Vec<OneCache>, Failure> {
+    let ctx = context(project, cancel);
+    let mut all = Vec::new();
+    for (destination, keeper) in keepers(world, project, destination)? {
+        all.push(OneCache { destination, cache: keeper.cache(&ctx).await? });
+    }
+    Ok(all)
 }
 
-/// Removes the cache of a project's repository, under the project's lock: a run reads from it. The
-/// next run fetches again what it needs.
+/// Removes those caches, under the project's lock: a run reads from them. The next run fetches again
+/// what it needs.
 pub async fn clear_cache(
     world: &World,
     project: &Project,
+    destination: Option<&str>,
     cancel: &Cancel,
-) -> Result<RepositoryCache, Failure> {
-    let (_, admin) = (world.registries.storage)(project)?;
+) -> Result<Vec<OneCache>, Failure> {
+    let keepers = keepers(world, project, destination)?;
     let guard = exclusive(world, &project.name).await?;
-    let removed = admin.clear_cache(&context(project, cancel)).await?;
+    let ctx = context(project, cancel);
+    let mut all = Vec::new();
+    for (destination, keeper) in keepers {
+        all.push(OneCache { destination, cache: keeper.clear_cache(&ctx).await? });
+    }
     guard.release()?;
-    Ok(removed)
+    Ok(all)
+}
+
+fn keepers(
+    world: &World,
+    project: &Project,
+    destination: Option<&str>,
+) -> Result<Vec<(DestinationName, Arc<dyn CacheKeeper>)>, Failure> {
+    let mut all = Vec::new();
+    for at in chosen(project, destination)? {
+        let storage = world.registries.storage(project, at)?;
+        all.extend(storage.cache.clone().map(|keeper| (at.name.clone(), keeper)));
+    }
+    if all.is_empty() {
+        let message = format!("project {} keeps no cache: archives need none", project.name);
+        return Err(Failure::new(ErrorCode::InvalidConfig, message)
+            .with_remedy("name a project with a restic repository"));
+    }
+    Ok(all)
 }
 
 fn context(project: &Project, cancel: &Cancel) -> StageContext {

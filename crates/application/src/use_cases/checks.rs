@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backupctl_domain::plan::{self, Space};
-use backupctl_domain::{ErrorCode, Failure, Project, RunStatus, Stage};
+use backupctl_domain::{Destination, ErrorCode, Failure, Project, RunStatus, Stage};
 
 use crate::World;
 use crate::context::{Cancel, StageContext};
@@ -131,39 +131,91 @@ impl<'a> ProjectChecks<'a> {
         checks
     }
 
-    /// The program that stores.
-    pub(super) async fn storage_tool(&self) -> Check {
-        let look = async {
-            let (_, admin) = (self.world.registries.storage)(self.project)?;
-            admin.check_tool().await
-        };
-        Check::of("repository", look.await)
+    /// What keeps the run from storing anything anywhere, where something does: the program that stores,
+    /// and where `mounts` is set whether the disks of archives are there. One destination that is ready
+    /// is enough to begin: its copy is worth having whatever becomes of the others.
+    pub(super) async fn no_destination(&self, mounts: bool) -> Option<Check> {
+        let mut first = None;
+        for at in &self.project.destinations {
+            let look = async {
+                let storage = self.world.registries.storage(self.project, at)?;
+                storage.admin.check_tool().await?;
+                if mounts && at.archive().is_some() {
+                    storage.admin.check(&self.ctx).await?;
+                }
+                Ok::<_, Failure>(())
+            };
+            match look.await {
+                Ok(()) => return None,
+                Err(failure) if first.is_none() || at.required => {
+                    let check = Check::bad(at.check_name(), CheckOutcome::Fail, failure);
+                    first.get_or_insert(self.of_destination(at, check));
+                }
+                Err(_) => {}
+            }
+        }
+        first
     }
 
-    /// restic and the repository, opened with its password; only a warning where there is none and
+    /// Every destination, opened with what it takes; only a warning where there is no repository and
     /// the first run creates it.
-    pub(super) async fn repository(&self) -> Check {
-        let name = "repository";
+    pub(super) async fn destinations(&self) -> Vec<Check> {
+        let mut checks = Vec::with_capacity(self.project.destinations.len());
+        for at in &self.project.destinations {
+            checks.extend(self.destination(at).await);
+        }
+        checks
+    }
+
+    /// One destination, and what should be known of it although it works.
+    pub(super) async fn destination(&self, at: &Destination) -> Vec<Check> {
+        let name = at.check_name();
         let open = async {
-            let (_, admin) = (self.world.registries.storage)(self.project)?;
-            admin.check_tool().await?;
-            let info = match admin.check(&self.ctx).await {
+            let storage = self.world.registries.storage(self.project, at)?;
+            storage.admin.check_tool().await?;
+            let info = match storage.admin.check(&self.ctx).await {
                 Err(failure)
                     if failure.code == ErrorCode::RepoNotInitialized
-                        && admin.creates_by_itself() =>
+                        && storage.admin.creates_by_itself() =>
                 {
                     let text = format!(
                         "{}; it will be created by the first run (restic.auto_init)",
                         failure.message
                     );
-                    return Ok(Check::warn(name, text, failure.remedy));
+                    return Ok(vec![Check::warn(name, text, failure.remedy)]);
                 }
                 checked => checked?,
             };
-            let id = info.id.get(..8).unwrap_or(&info.id);
-            Ok(Check::pass(name, format!("{} at {}, by {}", id, info.location, info.tool)))
+            let mut checks = vec![Check::pass(name, info.shown())];
+            checks.extend(info.remark.map(|remark| Check {
+                code: Some(remark.code),
+                ..Check::warn(name, remark.message, remark.remedy)
+            }));
+            Ok(checks)
         };
-        open.await.unwrap_or_else(|failure| Check::bad(name, CheckOutcome::Fail, failure))
+        let found = open
+            .await
+            .unwrap_or_else(|failure| vec![Check::bad(name, CheckOutcome::Fail, failure)]);
+        found.into_iter().map(|check| self.of_destination(at, check)).collect()
+    }
+
+    /// A check as one of a destination: named where there are several, and a failure of one that is not
+    /// required does not fail a run.
+    pub(super) fn of_destination(&self, at: &Destination, check: Check) -> Check {
+        let mut check = Self::as_required(at, check);
+        if self.project.has_several_destinations() {
+            check.message = format!("{}: {}", at.name, check.message);
+        }
+        check
+    }
+
+    /// A check of something that a destination needs: no failure where it is not required.
+    pub(super) fn as_required(at: &Destination, mut check: Check) -> Check {
+        if !at.required && check.outcome == CheckOutcome::Fail {
+            check.outcome = CheckOutcome::Warn;
+            check.message.push_str(" (not required)");
+        }
+        check
     }
 
     /// Room for the next dump.

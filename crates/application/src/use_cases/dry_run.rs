@@ -25,7 +25,7 @@ impl<'a> DryRun<'a> {
         let mut checks = vec![Check::pass("config", format!("project {} is valid", p.name))];
         checks.push(self.checks.dumper().await);
         checks.push(self.notifier().await);
-        checks.push(self.checks.repository().await);
+        checks.extend(self.checks.destinations().await);
         checks.push(self.checks.disk().await);
         checks.push(self.checks.encryption().await);
         checks.extend(self.checks.assets().await);

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use backupctl_domain::retention::Proof;
 use backupctl_domain::tag::Tag;
-use backupctl_domain::{DumpName, ErrorCode, Failure, Project, Stage};
+use backupctl_domain::{DestinationName, DumpName, ErrorCode, Failure, Project, Stage};
 use tracing::info;
 
 use super::exclusive::exclusive;
+use super::places::{Held, ask, unasked};
 use super::snapshots::pick;
 use crate::World;
 use crate::context::{Cancel, StageContext};
@@ -18,7 +20,9 @@ use crate::ports::Snapshot;
 pub struct Forgotten {
     /// What it was.
     pub snapshot: Snapshot,
-    /// How many the project has left.
+    /// Where it was.
+    pub destination: DestinationName,
+    /// How many the project has left there.
     pub left: usize,
 }
 
@@ -36,33 +40,62 @@ impl<'a> Forget<'a> {
         Self { world, project, ctx }
     }
 
-    /// The snapshot that would be deleted: one of this project's, by its id or the beginning of it.
-    /// `SNAPSHOT_NOT_FOUND` where there is none or not one alone. Without `force`, `INVALID_CONFIG`
-    /// (a use of the command that is refused) where nothing would be left of what it holds.
-    pub async fn find(&self, id: &str, force: bool) -> Result<Snapshot, Failure> {
-        let (storage, _) = (self.world.registries.storage)(self.project)?;
-        let all = storage.snapshots(&self.ctx).await?;
-        let found = pick(&all, &self.project.name, id)?;
-        if !force && let Some(lost) = self.lost_with(found, &all) {
-            return Err(self.only_one(found, &lost));
-        }
-        Ok(found.clone())
+    /// The snapshot that would be deleted: one of this project's, by its id or the beginning of it, at
+    /// any destination or the one of that name. `SNAPSHOT_NOT_FOUND` where there is none or not one
+    /// alone. Without `force`, `INVALID_CONFIG` (a use of the command that is refused) where nothing
+    /// would be left there of what it holds.
+    pub async fn find(
+        &self,
+        id: &str,
+        destination: Option<&str>,
+        force: bool,
+    ) -> Result<Snapshot, Failure> {
+        let (held, found) = self.look(id, destination).await?;
+        self.check_left(&found, &held.snapshots, force)?;
+        Ok(found)
     }
 
     /// Deletes it and frees its space, under the project's lock. What [`Forget::find`] refuses is
     /// refused here too: meanwhile retention may have removed the others.
-    pub async fn execute(&self, id: &str, force: bool) -> Result<Forgotten, Failure> {
-        let (storage, admin) = (self.world.registries.storage)(self.project)?;
+    pub async fn execute(
+        &self,
+        id: &str,
+        destination: Option<&str>,
+        force: bool,
+    ) -> Result<Forgotten, Failure> {
         let guard = exclusive(self.world, &self.project.name).await?;
-        let all = storage.snapshots(&self.ctx).await?;
-        let snapshot = pick(&all, &self.project.name, id)?.clone();
-        if !force && let Some(lost) = self.lost_with(&snapshot, &all) {
-            return Err(self.only_one(&snapshot, &lost));
-        }
-        admin.forget(&snapshot.id, &self.ctx).await?;
+        let (held, snapshot) = self.look(id, destination).await?;
+        self.check_left(&snapshot, &held.snapshots, force)?;
+        held.storage.admin.forget(&snapshot.id, &self.ctx).await?;
         info!(project = %self.project.name, snapshot = %snapshot.id, "forgotten");
         guard.release()?;
-        Ok(Forgotten { snapshot, left: all.len() - 1 })
+        let left = held.snapshots.len() - 1;
+        Ok(Forgotten { snapshot, destination: held.at.name.clone(), left })
+    }
+
+    /// The destination that has it, with all that it has, and the snapshot itself.
+    async fn look(
+        &self,
+        id: &str,
+        destination: Option<&str>,
+    ) -> Result<(Held<'a>, Snapshot), Failure> {
+        let (held, silent) = ask(self.world, self.project, destination, &self.ctx).await?;
+        let all: Vec<Snapshot> = held.iter().flat_map(|of| of.snapshots.clone()).collect();
+        let found = pick(&all, &self.project.name, id).map_err(|mut failure| {
+            failure.message.push_str(&unasked(&silent));
+            failure
+        })?;
+        let here = |of: &Held<'_>| of.snapshots.iter().any(|s| s.id == found.id);
+        let at = held.into_iter().find(here);
+        let at = at.ok_or_else(|| Failure::internal("the snapshot is at no destination"))?;
+        Ok((at, found.clone()))
+    }
+
+    fn check_left(&self, found: &Snapshot, all: &[Snapshot], force: bool) -> Result<(), Failure> {
+        match self.lost_with(found, all).filter(|_| !force) {
+            Some(lost) => Err(self.only_one(found, &lost)),
+            None => Ok(()),
+        }
     }
 
     /// What the project would have no snapshot of any more.
@@ -70,6 +103,14 @@ impl<'a> Forget<'a> {
         let others: Vec<&Snapshot> = all.iter().filter(|s| s.id != snapshot.id).collect();
         if others.is_empty() {
             return Some(format!("project {} has", self.project.name));
+        }
+        // Of an archive that cannot be opened here nobody knows what is in it: every one is a whole copy.
+        let whole = |s: &Snapshot| s.archive.is_some();
+        if whole(snapshot) {
+            let good = |s: &&Snapshot| whole(s) && s.proof != Some(Proof::Damaged);
+            let left = others.iter().copied().any(|s| good(&s));
+            let lost = format!("is a whole archive of project {}", self.project.name);
+            return (!left && snapshot.proof != Some(Proof::Damaged)).then_some(lost);
         }
         if has_dump(snapshot) && !others.iter().any(|s| has_dump(s)) {
             return Some(format!("holds the database of project {}", self.project.name));

@@ -4,41 +4,84 @@ use std::sync::Arc;
 
 use backupctl_domain::manifest::listed;
 use backupctl_domain::retention::KeepPolicy;
-use backupctl_domain::{BackupRun, Failure, Project, Stage, plan};
+use backupctl_domain::{BackupRun, DestinationName, ErrorCode, Failure, Project, Stage, plan};
 
 use super::exclusive::{exclusive, freed_stale_lock};
+use super::places::chosen;
 use crate::World;
 use crate::context::{Cancel, StageContext};
 use crate::ports::{CleanupReport, PruneReport, RemoteStorage, RunQuery};
 
 /// What retention has removed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct PruneOutcome {
-    /// Of the repository.
-    pub snapshots: PruneReport,
+    /// At each destination, in order: what was removed, or why nothing could be.
+    pub destinations: Vec<(DestinationName, Result<PruneReport, Failure>)>,
     /// Of the project's own folder.
     pub dumps: CleanupReport,
 }
 
-/// Applies the project's retention to its snapshots and then to its local dumps, under its lock.
+impl PruneOutcome {
+    /// The first failure of a destination, where one failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.destinations.iter().find_map(|(_, result)| result.as_ref().err())
+    }
+
+    /// What was removed and kept everywhere: one report of all that succeeded.
+    pub fn total(&self) -> PruneReport {
+        let mut total = PruneReport::default();
+        for report in self.destinations.iter().filter_map(|(_, result)| result.as_ref().ok()) {
+            total.removed.extend(report.removed.iter().cloned());
+            total.kept += report.kept;
+            total.repository_bytes = match (total.repository_bytes, report.repository_bytes) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            };
+            total.warnings.extend(report.warnings.iter().cloned());
+        }
+        total
+    }
+}
+
+/// Applies the project's retention to its snapshots at every destination, or the one of that name, and
+/// then to its local dumps, under its lock.
 ///
-/// The project's secrets must be resolved as far as its repository needs them. Dumps stay where the
-/// repository could not be thinned out: they may be all that there is.
+/// The project's secrets must be resolved as far as its destinations need them. A destination that
+/// fails keeps no other from being thinned out; an error where all failed. Dumps stay where one could
+/// not be thinned out: they may be all that there is.
 pub async fn prune(
     world: &World,
     project: &Project,
+    destination: Option<&str>,
     cancel: &Cancel,
 ) -> Result<PruneOutcome, Failure> {
-    let (storage, _) = (world.registries.storage)(project)?;
+    let places = chosen(project, destination)?;
     let ctx = StageContext::new(Stage::Prune, cancel.clone(), Arc::new(project.redactor()));
     let guard = exclusive(world, &project.name).await?;
-    let snapshots = thin_out(storage.as_ref(), &project.retention.keep, &ctx).await?;
-    let dumps = match plan::skip_reason(Stage::Cleanup, project) {
-        None => remove_old_dumps(world, project).await?,
-        Some(_) => CleanupReport::default(),
-    };
+    let mut outcome = PruneOutcome::default();
+    for at in places {
+        let thinned = async {
+            let storage = world.registries.storage(project, at)?;
+            thin_out(storage.remote.as_ref(), &at.keep, &ctx).await
+        };
+        let result = thinned.await;
+        if let Err(failure) = &result
+            && failure.code == ErrorCode::Interrupted
+        {
+            return Err(failure.clone());
+        }
+        outcome.destinations.push((at.name.clone(), result));
+    }
+    if let Some(failure) = outcome.failure()
+        && outcome.destinations.iter().all(|(_, result)| result.is_err())
+    {
+        return Err(failure.clone());
+    }
+    if outcome.failure().is_none() && plan::skip_reason(Stage::Cleanup, project).is_none() {
+        outcome.dumps = remove_old_dumps(world, project).await?;
+    }
     guard.release()?;
-    Ok(PruneOutcome { snapshots, dumps })
+    Ok(outcome)
 }
 
 /// The repository's part. A lock that a dead process has left there is removed.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backupctl_domain::{
-    BackupRun, ErrorCode, Failure, Notice, Project, ProjectName, RunError, RunId, RunStatus, Stage,
-    StageOutcome, StageRecord,
+    BackupRun, Destination, ErrorCode, Failure, Notice, Project, ProjectName, RunError, RunId,
+    RunStatus, Stage, StageOutcome, StageRecord,
 };
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -304,16 +304,31 @@ impl RecoverStartup {
         report: &mut RecoverReport,
     ) {
         let ctx = StageContext::new(Stage::Sync, cancel.clone(), Arc::new(project.redactor()));
-        let unlocked = match (self.world.registries.storage)(project) {
-            Ok((storage, _)) => storage.unlock_stale(&ctx).await,
-            Err(failure) => Err(failure),
-        };
-        match unlocked {
-            Ok(true) => report.repositories_unlocked.push(project.name.clone()),
-            Ok(false) => {}
-            Err(failure) => {
-                report.problems.push(format!("{}: {}", project.name, failure.full_message()));
+        let mut unlocked = false;
+        for at in &project.destinations {
+            let freed = match self.world.registries.storage(project, at) {
+                Ok(storage) => storage.remote.unlock_stale(&ctx).await,
+                Err(failure) => Err(failure),
+            };
+            match freed {
+                Ok(freed) => unlocked |= freed,
+                Err(failure) => {
+                    let named = Self::named(project, at);
+                    report.problems.push(format!("{named}: {}", failure.full_message()));
+                }
             }
+        }
+        if unlocked {
+            report.repositories_unlocked.push(project.name.clone());
+        }
+    }
+
+    /// A destination in a text: by the project alone where it has no other.
+    fn named(project: &Project, at: &Destination) -> String {
+        if project.has_several_destinations() {
+            format!("{}, {}", project.name, at.name)
+        } else {
+            project.name.to_string()
         }
     }
 

@@ -4,14 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backupctl_domain::project::EncryptionType;
+use backupctl_domain::retention::Proof;
 use backupctl_domain::tag::Tag;
-use backupctl_domain::{DumpInfo, DumpName, ErrorCode, Failure, Project, SnapshotId, Stage, plan};
+use backupctl_domain::{
+    DestinationName, DumpInfo, DumpName, ErrorCode, Failure, Project, SnapshotId, Stage, plan,
+};
 use tracing::info;
 
+use super::places::{Held, ask, unasked};
 use super::snapshots::pick;
 use crate::World;
 use crate::context::{Cancel, StageContext};
-use crate::ports::{RemoteStorage, RestoreRequest, RunQuery, Snapshot};
+use crate::ports::{RestoreRequest, RunQuery, Snapshot};
+use crate::registry::Storage;
 
 /// Which part of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +30,10 @@ pub enum Only {
 /// What to restore, and where to.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// A snapshot's id or its beginning; the newest if `None`.
+    /// A snapshot's id or its beginning, or the name of an archive file; the newest if `None`.
     pub snapshot: Option<String>,
+    /// The destination to restore from; whichever has the snapshot if `None`.
+    pub destination: Option<String>,
     /// The folder to restore into; made where it is missing.
     pub target: PathBuf,
     /// Only one part; both if `None`.
@@ -44,6 +51,8 @@ pub struct RestoreOptions {
 pub struct RestoreOutcome {
     /// The snapshots restored from.
     pub snapshots: Vec<SnapshotId>,
+    /// The destination that they are at; `None` before anything came.
+    pub destination: Option<DestinationName>,
     /// Files restored.
     pub files: u64,
     /// Their bytes.
@@ -69,7 +78,10 @@ pub(super) enum Opened {
 
 /// A restore of which is known where it comes from.
 pub(super) struct Prepared {
-    storage: Arc<dyn RemoteStorage>,
+    storage: Arc<Storage>,
+    destination: DestinationName,
+    /// Why other destinations could not be asked.
+    silent: Vec<String>,
     /// The snapshots, each of which has something that is wanted.
     pub(super) chosen: Vec<Snapshot>,
 }
@@ -112,15 +124,55 @@ impl<'a> Restore<'a> {
 
     /// Finds what is to be restored. Writes nothing.
     pub(super) async fn prepare(&self, options: &RestoreOptions) -> Result<Prepared, Failure> {
-        let (storage, _) = (self.world.registries.storage)(self.project)?;
-        let all = storage.snapshots(&self.ctx).await?;
-        let chosen = if options.paths.is_empty() {
-            self.choose(&all, options)?
-        } else {
-            self.choose_by_paths(&all, options)?
+        let from = options.destination.as_deref();
+        let (held, silent) = ask(self.world, self.project, from, &self.ctx).await?;
+        let chosen = self.choose_destination(held, options).and_then(|of| {
+            let chosen = if options.paths.is_empty() {
+                self.choose(&of.snapshots, options)?
+            } else {
+                self.choose_by_paths(&of.snapshots, options)?
+            };
+            let chosen = chosen.into_iter().cloned().collect();
+            Ok((of.storage, of.at.name.clone(), chosen))
+        });
+        // What is not found may be where nobody could look.
+        let (storage, destination, chosen) = chosen.map_err(|mut failure: Failure| {
+            failure.message.push_str(&unasked(&silent));
+            failure
+        })?;
+        let silent = silent.iter().map(|(at, failure)| {
+            format!("{} could not be asked: {}: {}", at.name, failure.code, failure.message)
+        });
+        Ok(Prepared { storage, destination, silent: silent.collect(), chosen })
+    }
+
+    /// The destination to restore from: the one that has the snapshot that is named; else the one with
+    /// the newest that has what is wanted, the first in the configuration's order of several.
+    fn choose_destination<'p>(
+        &self,
+        mut held: Vec<Held<'p>>,
+        options: &RestoreOptions,
+    ) -> Result<Held<'p>, Failure> {
+        let wanted = |of: &Held<'_>| {
+            let offering = of.snapshots.iter().find(|s| {
+                self.offers(s, options.only)
+                    && options.paths.iter().all(|path| covers(s, path))
+                    && s.proof != Some(Proof::Damaged)
+            });
+            offering.map(|s| s.time)
         };
-        let chosen = chosen.into_iter().cloned().collect();
-        Ok(Prepared { storage, chosen })
+        let place = match &options.snapshot {
+            Some(id) => {
+                let all: Vec<Snapshot> = held.iter().flat_map(|of| of.snapshots.clone()).collect();
+                let found = pick(&all, &self.project.name, id)?;
+                held.iter().position(|of| of.snapshots.iter().any(|s| s.id == found.id))
+            }
+            // Of equals `max_by_key` takes the last.
+            None => (0..held.len()).rev().max_by_key(|i| wanted(&held[*i])),
+        };
+        let place = place.filter(|place| *place < held.len());
+        let place = place.ok_or_else(|| Failure::internal("no destination was asked"))?;
+        Ok(held.swap_remove(place))
     }
 
     /// Brings it to the target, which is empty or may be written to.
@@ -130,7 +182,11 @@ impl<'a> Restore<'a> {
         options: &RestoreOptions,
         opened: Opened,
     ) -> Result<RestoreOutcome, Failure> {
-        let mut outcome = RestoreOutcome::default();
+        let mut outcome = RestoreOutcome {
+            destination: Some(prepared.destination.clone()),
+            notes: prepared.silent.clone(),
+            ..RestoreOutcome::default()
+        };
         let mut dumps = Vec::new();
         for snapshot in &prepared.chosen {
             dumps.push(self.dump_of(snapshot, options, &mut outcome).await);
@@ -156,7 +212,7 @@ impl<'a> Restore<'a> {
                 target: options.target.clone(),
                 include,
             };
-            let restored = prepared.storage.restore(&request, &self.ctx).await;
+            let restored = prepared.storage.remote.restore(&request, &self.ctx).await;
             let report = match restored {
                 Ok(report) => report,
                 Err(failure) => {
@@ -197,6 +253,13 @@ impl<'a> Restore<'a> {
     }
 
     fn listing(&self, snapshot: &Snapshot) -> String {
+        if let Some(archive) = &snapshot.archive {
+            return format!(
+                "list what it holds with `tar --list` (decrypted and decompressed: {}), and name whole \
+                 paths from `/` on",
+                archive.display()
+            );
+        }
         format!(
             "list what it holds with `backupctl restic {} ls {}`, and name whole paths as they \
              stand there",
@@ -331,7 +394,9 @@ impl<'a> Restore<'a> {
             return Ok(vec![snapshot]);
         }
         // Newest first, so the first with each kind of tag is that kind's newest.
-        let Some(newest) = all.iter().find(|s| self.offers(s, options.only)) else {
+        let good = |s: &&Snapshot| s.proof != Some(Proof::Damaged);
+        let offering = || all.iter().filter(|s| self.offers(s, options.only));
+        let Some(newest) = offering().find(good).or_else(|| offering().next()) else {
             return Err(not_found(match options.only {
                 None => format!("project {} has no snapshots", self.project.name),
                 only => format!("no snapshot of {} holds {}", self.project.name, part_name(only)),
@@ -366,6 +431,8 @@ impl<'a> Restore<'a> {
         let dumps = snapshot.paths.iter().filter(|p| self.is_dump(p)).count();
         match only {
             None => true,
+            // An archive that cannot be opened here does not say what it holds.
+            Some(_) if snapshot.paths.is_empty() => true,
             Some(Only::Db) => dumps > 0,
             Some(Only::Assets) => snapshot.paths.len() > dumps,
         }
@@ -493,7 +560,8 @@ struct WantedDump {
 
 /// Whether a snapshot was made of something at, around or below the path.
 fn covers(snapshot: &Snapshot, path: &Path) -> bool {
-    snapshot.paths.iter().any(|source| path.starts_with(source) || source.starts_with(path))
+    snapshot.paths.is_empty()
+        || snapshot.paths.iter().any(|source| path.starts_with(source) || source.starts_with(path))
 }
 
 /// Beside the newest snapshot that covers `path`: the newest of every other part that lies below it. A

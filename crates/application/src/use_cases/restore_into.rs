@@ -25,6 +25,8 @@ const NAMED: usize = 5;
 pub struct IntoOptions {
     /// A snapshot's id or its beginning; the newest if `None`.
     pub snapshot: Option<String>,
+    /// The destination to restore from; whichever has the snapshot if `None`.
+    pub destination: Option<String>,
     /// A folder in which the dump stays; a private one that goes if `None`.
     pub target: Option<PathBuf>,
     /// Whether the dump that stays is decompressed too.
@@ -85,6 +87,7 @@ impl<'a> RestoreInto<'a> {
         let restore = Restore::new(self.world, self.project, self.ctx.clone());
         let mut wanted = RestoreOptions {
             snapshot: options.snapshot.clone(),
+            destination: options.destination.clone(),
             target: PathBuf::new(),
             only: Some(Only::Db),
             paths: Vec::new(),

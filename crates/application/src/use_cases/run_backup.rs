@@ -1,9 +1,10 @@
 //! The backup of one project: lock, stages, and an end that is told whatever happened.
 //!
 //! [`RunBackup::execute`] holds the frame (lock, record, panic and signal safety); `pipeline` goes
-//! through the stages; `stages` does the work of each; `closing` tells how it ended.
+//! through the stages; `stages` and `destinations` do the work of each; `closing` tells how it ended.
 
 mod closing;
+mod destinations;
 mod pipeline;
 mod preflight;
 mod stages;
@@ -276,10 +277,19 @@ impl Shared {
         let now = self.world.clock.now();
         self.finish_stage(Stage::Unlock, now, 1, unlock.map(|()| None));
         let run = self.snapshot();
-        if run.status == RunStatus::Success {
-            let at = run.started_at;
+        let at = run.started_at;
+        let succeeded = (run.status == RunStatus::Success).then_some(at);
+        // What is at one of several destinations is there, whatever became of the others.
+        let several = self.project.has_several_destinations();
+        let stored = run.destinations.iter().filter(|d| several && d.stored);
+        let stored: Vec<String> = stored.map(|d| d.name.to_string()).collect();
+        if succeeded.is_some() || !stored.is_empty() {
             self.remember(Box::new(move |memory| {
-                memory.last_success = memory.last_success.max(Some(at));
+                memory.last_success = memory.last_success.max(succeeded);
+                for name in stored {
+                    let known = memory.stored.entry(name).or_insert(at);
+                    *known = (*known).max(at);
+                }
             }))
             .await;
         }

@@ -7,9 +7,11 @@ use backupctl_domain::freshness::{Freshness, Known};
 use backupctl_domain::schedule::Schedule;
 use backupctl_domain::schedule::memory::{Pause, ScheduleMemory};
 use backupctl_domain::{
-    BackupRun, ErrorCode, Failure, Project, ProjectName, RunId, RunStatus, notice,
+    BackupRun, Destination, DestinationName, ErrorCode, Failure, Project, ProjectName, RunId,
+    RunStatus, human, notice,
 };
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::watch::verdict;
@@ -48,6 +50,43 @@ pub struct ProjectStatus {
     pub freshness: Option<Freshness>,
     /// The run of another project that keeps the daemon from starting one of this, which is late.
     pub waits_behind: Option<InTheWay>,
+    /// How each destination stands, in the order of the configuration; empty with a broken one.
+    pub destinations: Vec<DestinationStatus>,
+}
+
+/// How one of a project's destinations stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationStatus {
+    /// Its name.
+    pub name: DestinationName,
+    /// `restic` or `archive`.
+    pub kind: &'static str,
+    /// Whether a run is a success only if it is stored there.
+    pub required: bool,
+    /// Where it is.
+    pub location: String,
+    /// When the newest run started that was stored there.
+    pub stored_at: Option<Timestamp>,
+    /// Whether that is as new as the schedule promises.
+    pub freshness: Freshness,
+}
+
+impl DestinationStatus {
+    /// A line for people where it has no copy as new as promised; `None` where it has.
+    pub fn complaint(&self, now: Timestamp, tz: &TimeZone) -> Option<String> {
+        if !self.freshness.is_late(now) {
+            return None;
+        }
+        Some(match self.stored_at {
+            Some(at) => format!(
+                "{} has had no backup since {} ({} ago)",
+                self.name,
+                notice::local_time(at, tz),
+                human::age(since(at, now))
+            ),
+            None => format!("{} has never had a backup", self.name),
+        })
+    }
 }
 
 /// A run that goes on for so long that others wait for it.
@@ -123,6 +162,14 @@ impl ProjectStatus {
             "paused_until": self.pause.and_then(|p| p.until).map(notice::stamp),
             "last_run": self.last_run,
             "last_success": self.last_success_at.map(notice::stamp),
+            "destinations": self.destinations.iter().map(|d| json!({
+                "destination": d.name,
+                "kind": d.kind,
+                "required": d.required,
+                "location": d.location,
+                "state": d.freshness.as_str(),
+                "last_stored": d.stored_at.map(notice::stamp),
+            })).collect::<Vec<_>>(),
         })
     }
 }
@@ -177,12 +224,13 @@ impl<'a> Status<'a> {
             .filter(|p| p.enabled)
             .and(schedule)
             .and_then(|s| s.next_after(pause.map_or(Some(now), |pause| pause.until)?));
-        let freshness = project.as_ref().map(|p| {
+        // A success of the project, or of one of its destinations, by the same promise.
+        let judge = |p: &Project, success: Option<Timestamp>| {
             let known = Known {
                 schedule: p.schedule.as_ref(),
                 enabled: p.enabled,
                 paused: pause.is_some(),
-                last_success: last_success_at,
+                last_success: success,
                 last_run: of_project()
                     .filter(|r| r.status != RunStatus::Started && !is_missed(r))
                     .map(|r| r.started_at)
@@ -191,10 +239,35 @@ impl<'a> Status<'a> {
                 promised_since: p
                     .schedule
                     .as_ref()
-                    .and_then(|s| memory.promised_since(s, last_success_at, now)),
+                    .and_then(|s| memory.promised_since(s, success, now)),
                 resumed_at: memory.resumed_at(now),
             };
             Freshness::of(known, now)
+        };
+        let freshness = project.as_ref().map(|p| judge(p, last_success_at));
+        let several = project.as_ref().is_some_and(Project::has_several_destinations);
+        let stored_at = |at: &Destination| {
+            if !several {
+                return last_success_at;
+            }
+            let stored =
+                |r: &&BackupRun| r.destinations.iter().any(|d| d.name == at.name && d.stored);
+            let recorded = of_project().filter(stored).map(|r| r.started_at).max();
+            recorded.max(memory.stored.get(at.name.as_str()).copied())
+        };
+        let destination = |p: &Project, at: &Destination| {
+            let stored_at = stored_at(at);
+            DestinationStatus {
+                name: at.name.clone(),
+                kind: at.kind(),
+                required: at.required,
+                location: at.location(),
+                stored_at,
+                freshness: judge(p, stored_at),
+            }
+        };
+        let destinations = project.as_ref().map_or_else(Vec::new, |p| {
+            p.destinations.iter().map(|at| destination(p, at)).collect()
         });
         ProjectStatus {
             name: entry.name,
@@ -211,6 +284,7 @@ impl<'a> Status<'a> {
             next_run,
             freshness,
             waits_behind: None,
+            destinations,
         }
     }
 

@@ -49,6 +49,8 @@ fn success(time: &str) -> builders::RunBuilder {
                 files_new: 0,
                 files_changed: 0,
                 files_unmodified: 0,
+                destination: None,
+                archive: None,
             });
         }
         r.repository_bytes = Some(1 << 30);

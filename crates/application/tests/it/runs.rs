@@ -115,6 +115,8 @@ async fn what_a_deleted_record_leaves_behind_is_said() {
                 files_new: 0,
                 files_changed: 0,
                 files_unmodified: 0,
+                destination: None,
+                archive: None,
             }];
         })
         .build();

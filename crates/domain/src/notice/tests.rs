@@ -49,6 +49,8 @@ fn with_snapshot(mut run: BackupRun) -> BackupRun {
         files_new: 1,
         files_changed: 0,
         files_unmodified: 0,
+        destination: None,
+        archive: None,
     });
     run
 }

@@ -69,6 +69,8 @@ fn a_record_is_written_as_the_contract_says_and_read_back() {
         files_new: 2,
         files_changed: 3,
         files_unmodified: 4,
+        destination: None,
+        archive: None,
     });
     let failure = Failure::new(ErrorCode::SshTimeout, "no answer");
     run.finish(
@@ -111,6 +113,7 @@ fn a_record_is_written_as_the_contract_says_and_read_back() {
             "duration": 79.0,
             "dump": null,
             "assets": [],
+            "destinations": [],
             "snapshots": [{
                 "id": "abc12345",
                 "tags": ["backupctl:combined"],
@@ -118,6 +121,7 @@ fn a_record_is_written_as_the_contract_says_and_read_back() {
                 "files_new": 2,
                 "files_changed": 3,
                 "files_unmodified": 4,
+                "destination": null,
             }],
             "repository_bytes": null,
             "host": "host",

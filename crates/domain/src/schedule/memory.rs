@@ -49,6 +49,10 @@ pub struct ScheduleMemory {
     /// When the last successful run started, for when the audit does not answer.
     #[serde(default)]
     pub last_success: Option<Timestamp>,
+    /// When the last run started that was stored at a destination, by its name: of projects with
+    /// several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stored: BTreeMap<String, Timestamp>,
 }
 
 impl ScheduleMemory {

@@ -65,6 +65,8 @@ pub fn finished_run(project: &str, second: i64, status: RunStatus) -> BackupRun 
         files_new: 2,
         files_changed: 3,
         files_unmodified: 4,
+        destination: None,
+        archive: None,
     });
     run.repository_bytes = Some(1 << 40);
     let error = (status == RunStatus::Failed).then(|| {

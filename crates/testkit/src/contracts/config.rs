@@ -25,7 +25,7 @@ pub async fn config_loader(loader: Arc<dyn ConfigLoader>, names: &[&str]) {
     assert!(failure.message.contains("audit.url"), "{:?} lacks the key", failure.message);
     let resolved = loader.resolve_secrets(project("web").build()).await.unwrap();
     assert!(resolved.secrets().iter().all(|s| s.expose().is_ok()));
-    let broken = project("web").with(|p| p.restic.password = missing).build();
+    let broken = project("web").restic(|restic| restic.password = missing).build();
     let failed = loader.resolve_secrets(broken).await;
     assert_fails(failed, ErrorCode::InvalidConfig, "a project with a missing secret file");
 }

@@ -2,52 +2,122 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use backupctl_application::ports::{
-    RemoteStorage, RepositoryAdmin, RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
+    CacheKeeper, RemoteStorage, RepositoryAdmin, RestoreRequest, Snapshot, StoreRequest,
+    StoredSnapshot,
 };
-use backupctl_domain::project::SnapshotMode;
+use backupctl_application::registry::Storage;
+use backupctl_domain::destination::SnapshotMode;
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::{SyncPart, sync_parts};
-use backupctl_domain::{ErrorCode, ProjectName, SnapshotId, Stage};
-use jiff::Timestamp;
+use backupctl_domain::{DumpInfo, ErrorCode, ProjectName, RunId, SnapshotId, Stage};
+use jiff::{Span, Timestamp, Unit};
 
 use super::{assert_fails, cancelled, context};
-use crate::builders::name;
-
-/// One project's view of the repository.
-type View = (Arc<dyn RemoteStorage>, Arc<dyn RepositoryAdmin>);
+use crate::builders::{at, name};
 
 /// Holds an empty repository to its promises. `make` gives a project's view of it, `now` reads the
 /// clock by which it stores, `dir` is an empty folder for sources and targets.
 pub async fn remote_storage(
-    make: impl Fn(&ProjectName) -> View,
+    make: impl Fn(&ProjectName) -> Storage,
     now: &dyn Fn() -> Timestamp,
     dir: &Path,
 ) {
     let (ours, theirs) = (name("ours"), name("theirs"));
-    let (storage, admin) = make(&ours);
+    let Storage { remote, admin, cache } = make(&ours);
+    let cache = cache.expect("a repository is cached");
     let sources = Sources::new(dir);
-    a_repository_knows_itself(&*admin, &ours).await;
+    assert!(admin.check_tool().await.unwrap().is_some());
+    a_destination_knows_itself(&*admin, &ours).await;
+    assert!(admin.check(&context(Stage::Sync)).await.unwrap().id.is_some());
 
     // Somebody else's snapshot, before anything of ours.
-    let (their_storage, _) = make(&theirs);
+    let other = make(&theirs);
     let part = sources.parts(&theirs, SnapshotMode::Combined, "0").remove(0);
-    let other = store(&*their_storage, &part, None).await;
+    let their_snapshot = store(&*other.remote, &part, None).await;
 
-    let first = what_is_stored_is_proven(&*storage, &ours, &sources, now).await;
-    unchanged_assets_are_not_read_again(&*storage, &ours, &sources, &first).await;
-    files_come_back(&*storage, &sources, &first, dir).await;
-    a_call_that_is_stopped_stores_nothing(&*storage, &ours, &sources).await;
-    retention_really_removes(&*storage, &ours, &sources).await;
-    one_snapshot_is_forgotten(&*storage, &*admin).await;
-    a_cache_is_measured_and_cleared(&*storage, &*admin).await;
+    let first = what_is_stored_is_proven(&*remote, &ours, &sources, now).await;
+    unchanged_assets_are_not_read_again(&*remote, &ours, &sources, &first).await;
+    files_come_back(&*remote, &sources, &first, dir).await;
+    what_is_whole_is_verified(&*remote, &first).await;
+    a_call_that_is_stopped_stores_nothing(&*remote, &ours, &sources).await;
+    retention_really_removes(&*remote, &ours, &sources).await;
+    one_snapshot_is_forgotten(&*remote, &*admin).await;
+    a_cache_is_measured_and_cleared(&*remote, &*cache).await;
+    nobody_elses_is_touched(&*other.remote, &their_snapshot).await;
+    assert!(!remote.unlock_stale(&context(Stage::Sync)).await.unwrap(), "no lock is stale");
+}
 
-    let left = their_storage.snapshots(&context(Stage::Sync)).await.unwrap();
+/// The same for an empty folder of archives, which hold everything and are made whole each time.
+pub async fn archive_storage(
+    make: impl Fn(&ProjectName) -> Storage,
+    now: &dyn Fn() -> Timestamp,
+    dir: &Path,
+) {
+    let (ours, theirs) = (name("ours"), name("theirs"));
+    let Storage { remote, admin, cache } = make(&ours);
+    assert!(cache.is_none(), "nothing is kept of archives but themselves");
+    let sources = Sources::new(dir);
+    assert!(admin.check_tool().await.unwrap().is_none());
+    a_destination_knows_itself(&*admin, &ours).await;
+
+    let other = make(&theirs);
+    let part = sources.parts(&theirs, SnapshotMode::Combined, "0").remove(0);
+    let their_snapshot = store_at(&*other.remote, &part, None, now()).await;
+    other.remote.prove(&their_snapshot, &part, &context(Stage::Sync)).await.unwrap();
+
+    let first = what_is_stored_is_proven(&*remote, &ours, &sources, now).await;
+    files_come_back(&*remote, &sources, &first, dir).await;
+    what_is_whole_is_verified(&*remote, &first).await;
+    a_call_that_is_stopped_stores_nothing(&*remote, &ours, &sources).await;
+    old_archives_go(&*remote, &ours, &sources, now).await;
+    one_snapshot_is_forgotten(&*remote, &*admin).await;
+    nobody_elses_is_touched(&*other.remote, &their_snapshot).await;
+    assert!(!remote.unlock_stale(&context(Stage::Sync)).await.unwrap(), "nothing is left over");
+}
+
+async fn nobody_elses_is_touched(theirs: &dyn RemoteStorage, stored: &StoredSnapshot) {
+    let left = theirs.snapshots(&context(Stage::Sync)).await.unwrap();
     assert_eq!(left.len(), 1, "another project's snapshots are not ours to remove");
-    assert!(left[0].id.matches(&other.info.id));
-    assert!(!storage.unlock_stale(&context(Stage::Sync)).await.unwrap(), "no lock is stale");
+    assert!(left[0].id.matches(&stored.info.id));
+}
+
+async fn what_is_whole_is_verified(storage: &dyn RemoteStorage, stored: &StoredSnapshot) {
+    let ctx = context(Stage::Verify);
+    let report = storage.verify(&stored.info.id, &ctx).await.unwrap();
+    assert!(report.bytes > 0 && !report.how.is_empty(), "{report:?}");
+    assert!(report.files.is_none_or(|files| files >= 5), "{report:?}");
+    let nowhere = SnapshotId::new("deadbeef".repeat(8)).unwrap();
+    let failed = storage.verify(&nowhere, &ctx).await;
+    assert_fails(failed, ErrorCode::SnapshotNotFound, "a snapshot that is not there");
+}
+
+/// Days of archives, of which the policy keeps the newest three.
+async fn old_archives_go(
+    storage: &dyn RemoteStorage,
+    project: &ProjectName,
+    sources: &Sources,
+    now: &dyn Fn() -> Timestamp,
+) {
+    let ctx = context(Stage::Prune);
+    let before = storage.snapshots(&ctx).await.unwrap().len();
+    for day in 1..=5 {
+        let part = sources.parts(project, SnapshotMode::Combined, &format!("day{day}")).remove(0);
+        let at = now().checked_add(Span::new().hours(24 * day)).unwrap();
+        let stored = store_at(storage, &part, None, at).await;
+        storage.prove(&stored, &part, &ctx).await.unwrap();
+    }
+    let all = storage.snapshots(&ctx).await.unwrap();
+    assert_eq!(all.len(), before + 5);
+    assert!(all.is_sorted_by(|a, b| a.time >= b.time), "newest first");
+    let keep = KeepPolicy { last: 3, ..KeepPolicy::default() };
+    let report = storage.prune(&keep, &ctx).await.unwrap();
+    assert_eq!((report.removed.len(), report.kept), (before + 2, 3), "{report:?}");
+    assert!(report.repository_bytes.is_some_and(|bytes| bytes > 0));
+    assert_eq!(storage.snapshots(&ctx).await.unwrap(), all[..3], "the newest stay");
+    let report = storage.prune(&keep, &ctx).await.unwrap();
+    assert_eq!((report.removed.len(), report.kept), (0, 3), "nothing is left to remove");
 }
 
 struct Sources {
@@ -85,19 +155,40 @@ async fn store(
     part: &SyncPart,
     parent: Option<SnapshotId>,
 ) -> StoredSnapshot {
-    let request = StoreRequest { part: part.clone(), exclude: Vec::new(), parent };
+    store_at(storage, part, parent, at("2026-03-18T00:00:05Z")).await
+}
+
+async fn store_at(
+    storage: &dyn RemoteStorage,
+    part: &SyncPart,
+    parent: Option<SnapshotId>,
+    started_at: Timestamp,
+) -> StoredSnapshot {
+    let request = request(part.clone(), parent, started_at);
     let stored = storage.store(&request, &context(Stage::Sync)).await.unwrap();
     assert_eq!(stored.info.tags, part.tag_texts());
     assert_eq!(stored.unread, Vec::<String>::new());
     stored
 }
 
-async fn a_repository_knows_itself(admin: &dyn RepositoryAdmin, project: &ProjectName) {
+fn request(part: SyncPart, parent: Option<SnapshotId>, started_at: Timestamp) -> StoreRequest {
+    let dump = part.dump.as_ref().map(|(path, bytes)| DumpInfo {
+        file: path.to_string_lossy().into_owned(),
+        bytes: *bytes,
+        raw_bytes: *bytes,
+        checksum: "blake3:0".to_owned(),
+        engine: "postgres".to_owned(),
+        tool_version: "pg_dump 15.18".to_owned(),
+    });
+    let run = RunId(uuid::Uuid::new_v4());
+    StoreRequest { part, exclude: Vec::new(), parent, run, started_at, dump }
+}
+
+async fn a_destination_knows_itself(admin: &dyn RepositoryAdmin, project: &ProjectName) {
     let ctx = context(Stage::Sync);
-    assert!(!admin.check_tool().await.unwrap().is_empty());
     assert_eq!(admin.project(), project);
     let info = admin.check(&ctx).await.unwrap();
-    assert!(!info.id.is_empty() && !info.tool.is_empty() && !info.location.is_empty(), "{info:?}");
+    assert!(!info.detail.is_empty() && !info.location.is_empty(), "{info:?}");
     admin.check_access().await.unwrap();
     let (again, made) = admin.init(&ctx).await.unwrap();
     assert!(!made, "a repository that is there is left alone");
@@ -114,7 +205,7 @@ async fn what_is_stored_is_proven(
     assert!(storage.snapshots(&ctx).await.unwrap().is_empty(), "others' snapshots are not shown");
     let part = sources.parts(project, SnapshotMode::Combined, "1").remove(0);
     let before = now();
-    let stored = store(storage, &part, None).await;
+    let stored = store_at(storage, &part, None, before).await;
     let after = now();
     assert_eq!(stored.info.files_new, 5, "two assets of two files each, and the dump");
     assert_eq!((stored.info.files_changed, stored.info.files_unmodified), (0, 0));
@@ -142,9 +233,16 @@ async fn what_is_stored_is_proven(
     assert!(found[0].id.matches(&stored.info.id));
     assert_eq!(found[0].tags, stored.info.tags);
     let time = found[0].time;
+    // The name of an archive has no parts of a second.
+    let before = before.round(Unit::Second).unwrap().checked_sub(Span::new().seconds(1)).unwrap();
     assert!((before..=after).contains(&time), "{time} is not from {before} to {after}");
-    let mut paths: Vec<&Path> = found[0].paths.iter().map(PathBuf::as_path).collect();
-    let mut expected = part.paths();
+    // An archive has the dump at its top.
+    let bare = |path: &Path| match part.dump.as_ref().filter(|(dump, _)| dump == path) {
+        Some(_) if found[0].archive.is_some() => Path::new("/").join(path.file_name().unwrap()),
+        _ => path.to_owned(),
+    };
+    let mut paths = found[0].paths.clone();
+    let mut expected: Vec<PathBuf> = part.paths().into_iter().map(bare).collect();
     paths.sort();
     expected.sort();
     assert_eq!(paths, expected);
@@ -189,11 +287,15 @@ async fn files_come_back(
     let restored = fs::read_to_string(below(&all.target, &asset)).unwrap();
     assert_eq!(restored, "two of 1");
 
-    let (dump, bytes) = sources.dump("1");
+    let (source, bytes) = sources.dump("1");
+    let listed = storage.snapshots(&ctx).await.unwrap();
+    let listed = listed.into_iter().find(|s| s.id.matches(&stored.info.id)).unwrap();
+    let is_it = |path: &PathBuf| path.file_name() == source.file_name();
+    let dump = listed.paths.into_iter().find(is_it).expect("the dump is listed");
     let only = restore("only", vec![dump.clone()]);
     let report = storage.restore(&only, &ctx).await.unwrap();
     assert_eq!((report.files, report.bytes), (1, bytes));
-    assert_eq!(fs::read(below(&only.target, &dump)).unwrap(), fs::read(&dump).unwrap());
+    assert_eq!(fs::read(below(&only.target, &dump)).unwrap(), fs::read(&source).unwrap());
     assert!(!below(&only.target, &asset).exists());
 
     let nothing = restore("nothing", vec![PathBuf::from("/no/such/path")]);
@@ -219,7 +321,7 @@ async fn a_call_that_is_stopped_stores_nothing(
 ) {
     let before = storage.snapshots(&context(Stage::Sync)).await.unwrap();
     let part = sources.parts(project, SnapshotMode::Combined, "stopped").remove(0);
-    let request = StoreRequest { part, exclude: Vec::new(), parent: None };
+    let request = request(part, None, at("2026-03-18T00:00:05Z"));
     let stopped = storage.store(&request, &cancelled(Stage::Sync)).await;
     assert_fails(stopped, ErrorCode::Interrupted, "a cancelled store");
     assert_eq!(storage.snapshots(&context(Stage::Sync)).await.unwrap(), before);
@@ -274,12 +376,12 @@ async fn one_snapshot_is_forgotten(storage: &dyn RemoteStorage, admin: &dyn Repo
     assert_fails(gone, ErrorCode::SnapshotNotFound, "a snapshot that is gone");
 }
 
-async fn a_cache_is_measured_and_cleared(storage: &dyn RemoteStorage, admin: &dyn RepositoryAdmin) {
+async fn a_cache_is_measured_and_cleared(storage: &dyn RemoteStorage, cache: &dyn CacheKeeper) {
     let ctx = context(Stage::Sync);
-    let before = admin.cache(&ctx).await.unwrap();
+    let before = cache.cache(&ctx).await.unwrap();
     assert!(before.files > 0 && before.bytes > 0, "something was cached by now: {before:?}");
-    assert_eq!(admin.clear_cache(&ctx).await.unwrap(), before, "what is told was removed");
-    let after = admin.cache(&ctx).await.unwrap();
+    assert_eq!(cache.clear_cache(&ctx).await.unwrap(), before, "what is told was removed");
+    let after = cache.cache(&ctx).await.unwrap();
     assert_eq!((after.path, after.files, after.bytes), (before.path, 0, 0));
     storage.snapshots(&ctx).await.unwrap();
 }

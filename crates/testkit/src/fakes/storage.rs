@@ -1,9 +1,8 @@
 //! A repository in memory that behaves like restic where the application can see it.
 
-mod keep;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -11,13 +10,15 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
-    Clock, PruneReport, RemoteStorage, RepositoryAdmin, RepositoryCache, RepositoryInfo,
-    RestoreReport, RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
+    CacheKeeper, Clock, PruneReport, RemoteStorage, RepositoryAdmin, RepositoryCache,
+    RepositoryInfo, RestoreReport, RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
+    ToolInfo, VerifyReport,
 };
-use backupctl_domain::retention::KeepPolicy;
+use backupctl_domain::retention::{Copy, KeepPolicy, Proof, expired_archives};
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::tag::Tag;
-use backupctl_domain::{ErrorCode, Failure, ProjectName, SnapshotId, SnapshotInfo};
+use backupctl_domain::{ArchiveInfo, ErrorCode, Failure, ProjectName, SnapshotId, SnapshotInfo};
+use jiff::tz::TimeZone;
 
 use self::tree::Tree;
 use super::faults::injectable;
@@ -52,11 +53,19 @@ struct State {
     cache: RepositoryCache,
 }
 
-/// A repository that several projects may share. Operations: `store`, `prove`, `prune`, `snapshots`,
+/// What a [`FakeRepository`] is one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Repository,
+    Archives,
+}
+
+/// A repository, or a folder of archives, that several projects may share. Operations: `store`, `prove`, `prune`, `snapshots`,
 /// `restore`, `unlock_stale`, `check_tool`, `check`, `init`, `forget`,
 /// `check_access`, `cache`, `clear_cache`.
 pub struct FakeRepository {
     core: Core,
+    kind: Kind,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
@@ -66,12 +75,22 @@ injectable!(FakeRepository);
 impl FakeRepository {
     /// An empty repository, initialised, whose snapshots are as old as that clock says.
     pub fn new(journal: &Arc<Journal>, clock: Arc<dyn Clock>) -> Self {
+        Self::of_kind(Kind::Repository, journal, clock)
+    }
+
+    /// An empty folder of archives, whose names are in UTC.
+    pub fn archives(journal: &Arc<Journal>, clock: Arc<dyn Clock>) -> Self {
+        Self::of_kind(Kind::Archives, journal, clock)
+    }
+
+    fn of_kind(kind: Kind, journal: &Arc<Journal>, clock: Arc<dyn Clock>) -> Self {
         let operations = &[
             "store",
             "prove",
             "prune",
             "snapshots",
             "restore",
+            "verify",
             "unlock_stale",
             "check_tool",
             "check",
@@ -83,6 +102,7 @@ impl FakeRepository {
         ];
         Self {
             core: Core::new(journal, operations),
+            kind,
             clock,
             state: Mutex::new(State {
                 initialized: true,
@@ -151,6 +171,13 @@ impl FakeRepository {
         }
     }
 
+    /// An archive is found to be damaged from now on.
+    pub fn damage(&self, id: &SnapshotId) {
+        for stored in locked(&self.state).snapshots.iter_mut().filter(|s| s.snapshot.id == *id) {
+            stored.snapshot.proof = Some(Proof::Damaged);
+        }
+    }
+
     /// Every snapshot, oldest first.
     pub fn all(&self) -> Vec<Snapshot> {
         locked(&self.state).snapshots.iter().map(|s| s.snapshot.clone()).collect()
@@ -210,16 +237,56 @@ impl FakeStorage {
         snapshot.tags.contains(&Tag::Project(self.project.clone()).to_string())
     }
 
-    fn info() -> RepositoryInfo {
-        RepositoryInfo {
-            id: digest(b"the fake repository"),
-            tool: "restic 0.14.0".to_owned(),
-            location: "/fake/repo".to_owned(),
+    fn info(&self) -> RepositoryInfo {
+        match self.repository.kind {
+            Kind::Repository => RepositoryInfo {
+                id: Some(digest(b"the fake repository")),
+                location: "/fake/repo".to_owned(),
+                detail: "restic 0.14.0".to_owned(),
+                remark: None,
+            },
+            Kind::Archives => RepositoryInfo {
+                id: None,
+                location: "/fake/stick".to_owned(),
+                detail: "some archives".to_owned(),
+                remark: None,
+            },
         }
     }
 
     async fn call(&self, op: &str, event: String, ctx: &StageContext) -> Result<(), Failure> {
+        let event = match self.repository.kind {
+            Kind::Repository => event,
+            Kind::Archives => format!("{event} (archive)"),
+        };
         self.repository.core.call(op, event, Some(&ctx.cancel)).await
+    }
+
+    /// What a policy forgets of snapshots in the order of storing: of archives by the rule for archives,
+    /// else each set of tags by itself, as `restic forget --group-by tags` does it, in UTC.
+    fn forgotten(&self, mine: &[Snapshot], keep: &KeepPolicy) -> Result<Vec<SnapshotId>, Failure> {
+        if keep.is_empty() {
+            let message = "the retention would keep nothing";
+            return Err(Failure::new(ErrorCode::InvalidConfig, message));
+        }
+        let now = self.repository.clock.now().to_zoned(TimeZone::UTC).datetime();
+        let mut groups: BTreeMap<BTreeSet<&str>, Vec<&Snapshot>> = BTreeMap::new();
+        for snapshot in mine {
+            let tags = snapshot.tags.iter().map(String::as_str).collect();
+            groups.entry(tags).or_default().push(snapshot);
+        }
+        let mut gone = Vec::new();
+        for group in groups.values() {
+            let copy = |s: &&Snapshot| Copy {
+                time: s.time.to_zoned(TimeZone::UTC).datetime(),
+                proof: s.proof.unwrap_or(Proof::Unproven),
+            };
+            let copies: Vec<Copy> = group.iter().map(copy).collect();
+            gone.extend(
+                expired_archives(&copies, now, keep).into_iter().map(|i| group[i].id.clone()),
+            );
+        }
+        Ok(gone)
     }
 
     fn no_snapshot(id: &SnapshotId) -> Failure {
@@ -250,6 +317,9 @@ impl RemoteStorage for FakeStorage {
         state.made += 1;
         let id = SnapshotId::new(digest(format!("snapshot {}", state.made).as_bytes()))
             .expect("a digest is a snapshot id");
+        let file = (self.repository.kind == Kind::Archives).then(|| {
+            PathBuf::from(format!("/fake/stick/{}_{}.tar.zst.age", self.project, state.made))
+        });
         let stored = Stored {
             snapshot: Snapshot {
                 id: id.clone(),
@@ -258,6 +328,8 @@ impl RemoteStorage for FakeStorage {
                 paths,
                 host: "testhost".to_owned(),
                 bytes: Some(tree.bytes()),
+                archive: file.clone(),
+                proof: file.is_some().then_some(Proof::Unproven),
             },
             dump: request
                 .part
@@ -268,6 +340,12 @@ impl RemoteStorage for FakeStorage {
         };
         ctx.progress(stored.tree.bytes(), Some(stored.tree.bytes()));
         let files_total = stored.tree.len();
+        let archive = file.map(|file| ArchiveInfo {
+            file: file.to_string_lossy().into_owned(),
+            bytes: stored.tree.bytes(),
+            parts: 1,
+            checksum: format!("blake3:{}", digest(file.as_os_str().as_encoded_bytes())),
+        });
         if !std::mem::take(&mut state.lose_next) {
             state.snapshots.push(stored);
         }
@@ -279,9 +357,12 @@ impl RemoteStorage for FakeStorage {
                 files_new: counts.new,
                 files_changed: counts.changed,
                 files_unmodified: counts.unmodified,
+                destination: None,
+                archive,
             },
             unread: state.unread.clone(),
             files_total,
+            notes: Vec::new(),
         })
     }
 
@@ -293,7 +374,7 @@ impl RemoteStorage for FakeStorage {
     ) -> Result<(), Failure> {
         let id = &stored.info.id;
         self.call("prove", format!("prove {}", part.tag_texts().join(",")), ctx).await?;
-        let state = locked(&self.repository.state);
+        let mut state = locked(&self.repository.state);
         state.open()?;
         let unproven = |why: String| {
             let message = format!("snapshot {} {why}", id.short());
@@ -316,6 +397,8 @@ impl RemoteStorage for FakeStorage {
                 return Err(unproven(format!("does not hold {}", asset.display())));
             }
         }
+        let proven = |s: &mut Stored| s.snapshot.proof = s.snapshot.proof.map(|_| Proof::Proven);
+        state.snapshots.iter_mut().filter(|s| s.snapshot.id.matches(id)).for_each(proven);
         Ok(())
     }
 
@@ -325,10 +408,11 @@ impl RemoteStorage for FakeStorage {
         state.writable(true)?;
         let mine: Vec<Snapshot> =
             state.snapshots.iter().map(|s| s.snapshot.clone()).filter(|s| self.mine(s)).collect();
-        let removed = keep::forgotten(&mine, keep)?;
+        let removed = self.forgotten(&mine, keep)?;
         state.snapshots.retain(|s| !removed.contains(&s.snapshot.id));
         let kept = (mine.len() - removed.len()) as u64;
-        Ok(PruneReport { removed, kept, repository_bytes: Some(state.size()) })
+        let repository_bytes = Some(state.size());
+        Ok(PruneReport { removed, kept, repository_bytes, warnings: Vec::new() })
     }
 
     async fn snapshots(&self, ctx: &StageContext) -> Result<Vec<Snapshot>, Failure> {
@@ -375,6 +459,24 @@ impl RemoteStorage for FakeStorage {
         Ok(report)
     }
 
+    async fn verify(
+        &self,
+        snapshot: &SnapshotId,
+        ctx: &StageContext,
+    ) -> Result<VerifyReport, Failure> {
+        self.call("verify", format!("verify {}", snapshot.short()), ctx).await?;
+        let state = locked(&self.repository.state);
+        state.open()?;
+        let stored = state.find(snapshot).ok_or_else(|| Self::no_snapshot(snapshot))?;
+        if stored.snapshot.proof == Some(Proof::Damaged) {
+            let file = stored.snapshot.archive.clone().unwrap_or_default();
+            let message = format!("{} is not what was written", file.display());
+            return Err(Failure::new(ErrorCode::ChecksumMismatch, message).permanent());
+        }
+        let how = "read back".to_owned();
+        Ok(VerifyReport { bytes: stored.tree.bytes(), files: Some(stored.tree.len()), how })
+    }
+
     async fn unlock_stale(&self, ctx: &StageContext) -> Result<bool, Failure> {
         self.call("unlock_stale", "unlock_stale".to_owned(), ctx).await?;
         let lock = &mut locked(&self.repository.state).lock;
@@ -388,21 +490,22 @@ impl RepositoryAdmin for FakeStorage {
         locked(&self.repository.state).auto_init
     }
 
-    async fn check_tool(&self) -> Result<String, Failure> {
+    async fn check_tool(&self) -> Result<Option<ToolInfo>, Failure> {
         self.repository.core.call("check_tool", "check storage tool", None).await?;
-        Ok("0.14.0".to_owned())
+        let restic = || ToolInfo { name: "restic".to_owned(), version: "0.14.0".to_owned() };
+        Ok((self.repository.kind == Kind::Repository).then(restic))
     }
 
     async fn check(&self, ctx: &StageContext) -> Result<RepositoryInfo, Failure> {
         self.call("check", "check repository".to_owned(), ctx).await?;
         locked(&self.repository.state).open()?;
-        Ok(Self::info())
+        Ok(self.info())
     }
 
     async fn init(&self, ctx: &StageContext) -> Result<(RepositoryInfo, bool), Failure> {
         self.call("init", "init repository".to_owned(), ctx).await?;
         let was = std::mem::replace(&mut locked(&self.repository.state).initialized, true);
-        Ok((Self::info(), !was))
+        Ok((self.info(), !was))
     }
 
     async fn forget(&self, snapshot: &SnapshotId, ctx: &StageContext) -> Result<(), Failure> {
@@ -422,6 +525,13 @@ impl RepositoryAdmin for FakeStorage {
         Ok(None)
     }
 
+    fn project(&self) -> &ProjectName {
+        &self.project
+    }
+}
+
+#[async_trait]
+impl CacheKeeper for FakeStorage {
     async fn cache(&self, ctx: &StageContext) -> Result<RepositoryCache, Failure> {
         self.call("cache", "measure cache".to_owned(), ctx).await?;
         Ok(locked(&self.repository.state).cache.clone())
@@ -432,9 +542,5 @@ impl RepositoryAdmin for FakeStorage {
         let cache = &mut locked(&self.repository.state).cache;
         let empty = RepositoryCache { path: cache.path.clone(), ..RepositoryCache::default() };
         Ok(std::mem::replace(cache, empty))
-    }
-
-    fn project(&self) -> &ProjectName {
-        &self.project
     }
 }

@@ -1,6 +1,6 @@
 //! `restic` and `archive`: where backups go.
 
-use backupctl_domain::project::{ResticTarget, SnapshotMode, SshTarget};
+use backupctl_domain::destination::{ResticTarget, SnapshotMode, SshTarget};
 
 use crate::global::Shared;
 use crate::reader::Reader;

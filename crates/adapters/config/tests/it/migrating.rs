@@ -5,8 +5,9 @@ use std::fs;
 
 use backupctl_adapter_config::reference_markdown;
 use backupctl_domain::Project;
+use backupctl_domain::destination::SnapshotMode;
 use backupctl_domain::project::{
-    Algorithm, Channel, EncryptionType, Engine, Monitor, SmtpSecurity, SnapshotMode,
+    Algorithm, Channel, EncryptionType, Engine, Monitor, SmtpSecurity,
 };
 
 use crate::Site;

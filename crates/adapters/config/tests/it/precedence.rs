@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use backupctl_application::ports::GlobalSettings;
-use backupctl_domain::project::{
-    Channel, EmailChannel, EncryptionType, HostKeyCheck, Monitor, SmtpSecurity,
-};
+use backupctl_domain::destination::HostKeyCheck;
+use backupctl_domain::project::{Channel, EmailChannel, EncryptionType, Monitor, SmtpSecurity};
 use backupctl_domain::retention::KeepPolicy;
 
 use crate::Site;

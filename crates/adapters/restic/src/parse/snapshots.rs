@@ -40,6 +40,8 @@ pub(crate) fn read(reader: impl Read) -> io::Result<Option<Vec<Snapshot>>> {
                 paths: listed.paths.unwrap_or_default(),
                 host: listed.hostname,
                 bytes: listed.summary.and_then(|summary| summary.total_bytes_processed),
+                archive: None,
+                proof: None,
             })
         })
         .collect();

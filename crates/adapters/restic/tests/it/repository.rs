@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use backupctl_application::ports::{RemoteStorage, RepositoryAdmin, StoreRequest};
-use backupctl_domain::project::ResticTarget;
+use backupctl_domain::destination::ResticTarget;
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::tag::Tag;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use backupctl_adapter_restic::Restic;
 use backupctl_application::ports::{RemoteStorage, RepositoryAdmin};
 use backupctl_domain::ErrorCode;
-use backupctl_domain::project::{HostKeyCheck, SshTarget};
+use backupctl_domain::destination::{HostKeyCheck, SshTarget};
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_testkit::services::Sshd;
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use backupctl_adapter_restic::{Restic, ResticSettings};
 use backupctl_application::context::{Cancel, Observer, StageContext};
 use backupctl_application::ports::StoreRequest;
-use backupctl_domain::project::{ResticTarget, SnapshotMode};
+use backupctl_domain::destination::{ResticTarget, SnapshotMode};
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::tag::Tag;
 use backupctl_domain::{ProjectName, Redactor, Secret, Stage};

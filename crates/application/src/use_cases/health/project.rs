@@ -1,21 +1,30 @@
 //! What one project's backups need.
 
-use backupctl_domain::{ErrorCode, Failure, Project, ProjectName, Secret};
+use backupctl_domain::{Destination, ErrorCode, Failure, Project, ProjectName, Secret};
 
 use super::{Health, TOOL};
 use crate::context::Cancel;
 use crate::ports::{LockState, ProjectEntry};
-use crate::use_cases::checks::{Check, CheckOutcome};
+use crate::use_cases::checks::{Check, CheckOutcome, ProjectChecks};
 use crate::use_cases::run_all::invalid;
 
 /// A project with the secrets that could be had, and what came of the others.
 struct Resolved {
     project: Project,
-    /// Why its repository, or its database, cannot be opened at all.
-    repository: Option<Failure>,
+    /// Why its destinations, each by its place, cannot be opened at all.
+    destinations: Vec<Option<Failure>>,
+    /// The same of its database.
     database: Option<Failure>,
     /// What is bad already.
     checks: Vec<Check>,
+}
+
+impl Resolved {
+    /// The destinations that have all their secrets.
+    fn open(&self) -> impl Iterator<Item = &Destination> {
+        let all = self.project.destinations.iter().zip(&self.destinations);
+        all.filter(|(_, why)| why.is_none()).map(|(at, _)| at)
+    }
 }
 
 impl Health {
@@ -36,10 +45,10 @@ impl Health {
         }
         let resolved = self.resolved(project).await;
         let project = &resolved.project;
-        let (tools, access, repository, database, encryption, notifiers, heartbeat, disk) = tokio::join!(
+        let (tools, access, destinations, database, encryption, notifiers, heartbeat, disk) = tokio::join!(
             self.tools(&resolved),
             self.access(&resolved),
-            self.repository(&resolved),
+            self.destinations(&resolved),
             self.database(&resolved),
             self.encryption(project),
             self.notifiers(&resolved),
@@ -49,7 +58,7 @@ impl Health {
         let mut checks = tools;
         checks.extend(self.stale_lock(&project.name).await);
         checks.extend(access);
-        checks.push(repository);
+        checks.extend(destinations);
         checks.extend(database);
         checks.extend(encryption);
         checks.extend(disk);
@@ -62,19 +71,18 @@ impl Health {
     /// The secrets, each by itself where not all can be had: one that is missing hides nothing else.
     async fn resolved(&self, project: Project) -> Resolved {
         let whole = self.config.resolve_secrets(project.clone()).await;
-        let mut resolved =
-            Resolved { project, repository: None, database: None, checks: Vec::new() };
+        let destinations = vec![None; project.destinations.len()];
+        let mut resolved = Resolved { project, destinations, database: None, checks: Vec::new() };
         if let Ok(project) = whole {
             resolved.project = project;
             return resolved;
         }
         let project = &mut resolved.project;
-        let mut of_repository = vec![("restic.password".to_owned(), &mut project.restic.password)];
-        let env = project.restic.env.iter_mut();
-        of_repository.extend(env.map(|(key, secret)| (format!("restic.env.{key}"), secret)));
-        for (key, secret) in of_repository {
-            if let Err(failure) = self.resolve(&key, secret).await {
-                resolved.repository.get_or_insert(failure);
+        for (at, why) in project.destinations.iter_mut().zip(&mut resolved.destinations) {
+            for (key, secret) in at.secrets_mut() {
+                if let Err(failure) = self.resolve(&key, secret).await {
+                    why.get_or_insert(failure);
+                }
             }
         }
         if let Some(database) = &mut project.database
@@ -120,13 +128,30 @@ impl Health {
     async fn tools(&self, resolved: &Resolved) -> Vec<Check> {
         let (project, limit) = (&resolved.project, (TOOL, ErrorCode::ToolMissing));
         let mut checks = Vec::new();
-        if resolved.repository.is_none() {
-            let restic = async {
-                let (_, admin) = (self.world.registries.storage)(project)?;
-                admin.check_tool().await.map(|version| format!("restic {version}"))
+        for at in resolved.open() {
+            let tool = async {
+                let storage = self.world.registries.storage(project, at)?;
+                storage.admin.check_tool().await
             };
-            let restic = async { Check::of(TOOL, restic.await) };
-            checks.push(self.limited(limit, &Cancel::new(), restic).await);
+            let tool = async {
+                match tool.await {
+                    Ok(None) => Vec::new(),
+                    Ok(Some(tool)) => {
+                        vec![Check::pass(TOOL, format!("{} {}", tool.name, tool.version))]
+                    }
+                    Err(failure) => {
+                        vec![ProjectChecks::as_required(
+                            at,
+                            Check::bad(TOOL, CheckOutcome::Fail, failure),
+                        )]
+                    }
+                }
+            };
+            for check in self.limited(limit, &Cancel::new(), tool).await {
+                if !checks.contains(&check) {
+                    checks.push(check);
+                }
+            }
         }
         if project.database.is_some() {
             let (cancel, look) = self.checks(project);
@@ -152,33 +177,50 @@ impl Health {
         checks
     }
 
-    /// ssh and its key, where the repository is reached by it.
+    /// ssh and its key, where a repository is reached by it.
     async fn access(&self, resolved: &Resolved) -> Vec<Check> {
-        if resolved.repository.is_some() {
-            return Vec::new();
-        }
         let name = "ssh";
-        let access = async {
-            let (_, admin) = (self.world.registries.storage)(&resolved.project)?;
-            admin.check_access().await
-        };
-        let access = async {
-            match access.await {
-                Ok(None) => Vec::new(),
-                Ok(Some(message)) => vec![Check::pass(name, message)],
-                Err(failure) => vec![Check::bad(name, CheckOutcome::Fail, failure)],
-            }
-        };
-        self.limited((name, ErrorCode::ToolMissing), &Cancel::new(), access).await
+        let (_, look) = self.checks(&resolved.project);
+        let mut checks = Vec::new();
+        for at in resolved.open() {
+            let access = async {
+                let storage = self.world.registries.storage(&resolved.project, at)?;
+                storage.admin.check_access().await
+            };
+            let access = async {
+                let check = match access.await {
+                    Ok(None) => return Vec::new(),
+                    Ok(Some(message)) => Check::pass(name, message),
+                    Err(failure) => Check::bad(name, CheckOutcome::Fail, failure),
+                };
+                vec![look.of_destination(at, check)]
+            };
+            checks
+                .extend(self.limited((name, ErrorCode::ToolMissing), &Cancel::new(), access).await);
+        }
+        checks
     }
 
-    async fn repository(&self, resolved: &Resolved) -> Check {
-        if let Some(failure) = &resolved.repository {
-            return Check::bad("repository", CheckOutcome::Fail, failure.clone());
+    /// The repositories and folders of archives, each by itself.
+    async fn destinations(&self, resolved: &Resolved) -> Vec<Check> {
+        let project = &resolved.project;
+        let mut checks = Vec::new();
+        for (at, why) in project.destinations.iter().zip(&resolved.destinations) {
+            let name = at.check_name();
+            let (cancel, look) = self.checks(project);
+            if let Some(failure) = why {
+                let check = Check::bad(name, CheckOutcome::Fail, failure.clone());
+                checks.push(look.of_destination(at, check));
+                continue;
+            }
+            let code = match at.archive() {
+                None => ErrorCode::RepoUnreachable,
+                Some(_) => ErrorCode::NotMounted,
+            };
+            let found: Vec<Check> = self.limited((name, code), &cancel, look.destination(at)).await;
+            checks.extend(found);
         }
-        let (cancel, look) = self.checks(&resolved.project);
-        let limit = ("repository", ErrorCode::RepoUnreachable);
-        self.limited(limit, &cancel, look.repository()).await
+        checks
     }
 
     async fn database(&self, resolved: &Resolved) -> Option<Check> {

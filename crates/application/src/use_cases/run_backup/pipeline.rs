@@ -56,8 +56,10 @@ pub(super) struct Active {
     pub(super) dump: Option<PathBuf>,
     /// The encrypted file, once written, while the plain one may still be there.
     pub(super) encrypted: Option<EncryptedFile>,
-    /// What Sync has to store, and how far it has got.
-    pub(super) parts: Option<Vec<Part>>,
+    /// The asset paths that are there, once Sync has looked.
+    pub(super) assets: Option<Vec<PathBuf>>,
+    /// What Sync has to store at each destination, and how far it has got.
+    pub(super) parts: Vec<Option<Vec<Part>>>,
     /// Whether `PreHook` was reached, so that `hooks.finally` is due.
     pub(super) hooks_begun: bool,
     /// Whether step 10 reached the audit.
@@ -81,7 +83,8 @@ impl Active {
             history: Vec::new(),
             dump: None,
             encrypted: None,
-            parts: None,
+            assets: None,
+            parts: Vec::new(),
             hooks_begun: false,
             audited: false,
             assets_lost: Vec::new(),
@@ -150,16 +153,31 @@ impl Shared {
     /// Runs one stage with its retries.
     async fn run_stage(&self, stage: Stage) -> Result<(), RunError> {
         self.enter(stage).await;
+        if matches!(stage, Stage::Sync | Stage::Prune) {
+            return self.run_at_destinations(stage).await;
+        }
+        match self.tried(stage, 0).await {
+            Ok((message, retries)) => {
+                self.finish_stage(stage, self.world.clock.now(), retries + 1, Ok(message));
+                Ok(())
+            }
+            Err((failure, retries)) => Err(self.fail(stage, retries, failure)),
+        }
+    }
+
+    /// A stage with its retries, of which there were so many; at one destination, by its place, where
+    /// the stage works at them.
+    pub(super) async fn tried(
+        &self,
+        stage: Stage,
+        place: usize,
+    ) -> Result<(Option<String>, u32), (Failure, u32)> {
         let policy = self.world.settings.retry;
         let mut retries = 0;
         loop {
             self.observer.event(&RunEvent::StageStarted { stage, attempt: retries + 1 });
-            let failure = match self.attempt_or_stop(stage).await {
-                Ok(message) => {
-                    let now = self.world.clock.now();
-                    self.finish_stage(stage, now, retries + 1, Ok(message));
-                    return Ok(());
-                }
+            let failure = match self.attempt_or_stop(stage, place).await {
+                Ok(message) => return Ok((message, retries)),
                 Err(failure) => redacted(&self.redactor, failure),
             };
             match evaluate_retry(policy, stage, &failure, retries) {
@@ -177,34 +195,37 @@ impl Shared {
                         delay,
                         failure,
                     });
-                    let waited = tokio::select! {
-                        why = self.cancel.cancelled() => Err(interrupted(why)),
-                        () = self.world.clock.sleep(delay) => Ok(()),
-                    };
-                    if let Err(failure) = waited {
-                        return Err(self.fail(stage, retries, failure));
+                    tokio::select! {
+                        why = self.cancel.cancelled() => return Err((interrupted(why), retries)),
+                        () = self.world.clock.sleep(delay) => {}
                     }
                 }
-                RetryDecision::Fail => return Err(self.fail(stage, retries, failure)),
+                RetryDecision::Fail => return Err((failure, retries)),
             }
         }
     }
 
-    fn fail(&self, stage: Stage, retries: u32, failure: Failure) -> RunError {
+    pub(super) fn fail(&self, stage: Stage, retries: u32, failure: Failure) -> RunError {
         let snapshot = self.with(|a| a.run.main_snapshot().cloned());
         let failure = plan::with_snapshot_note(stage, failure, snapshot.as_ref());
-        let mut error = RunError::new(Some(stage), &failure);
-        if retries > 0 {
-            error.retries = retries;
-            error.retries_allowed = self.world.settings.retry.count;
-        }
+        let error = self.error_of(stage, retries, &failure);
         self.finish_stage(stage, self.world.clock.now(), retries + 1, Err(failure));
         error
     }
 
+    /// A stage's failure as a record has it.
+    pub(super) fn error_of(&self, stage: Stage, retries: u32, failure: &Failure) -> RunError {
+        let mut error = RunError::new(Some(stage), failure);
+        if retries > 0 {
+            error.retries = retries;
+            error.retries_allowed = self.world.settings.retry.count;
+        }
+        error
+    }
+
     /// One attempt; a call that does not stop when told is left behind after a while.
-    async fn attempt_or_stop(&self, stage: Stage) -> Result<Option<String>, Failure> {
-        let attempt = self.attempt(stage);
+    async fn attempt_or_stop(&self, stage: Stage, place: usize) -> Result<Option<String>, Failure> {
+        let attempt = self.attempt(stage, place);
         tokio::pin!(attempt);
         let why = tokio::select! {
             biased;
@@ -222,14 +243,14 @@ impl Shared {
         }
     }
 
-    async fn attempt(&self, stage: Stage) -> Result<Option<String>, Failure> {
+    async fn attempt(&self, stage: Stage, place: usize) -> Result<Option<String>, Failure> {
         match stage {
             Stage::PreHook => self.pre_hook().await,
             Stage::Dump => self.dump().await,
             Stage::Verify => self.verify().await,
             Stage::Encrypt => self.encrypt().await,
-            Stage::Sync => self.sync().await,
-            Stage::Prune => self.prune().await,
+            Stage::Sync => self.sync(place).await,
+            Stage::Prune => self.prune(place).await,
             Stage::Cleanup => self.cleanup().await,
             Stage::PostHook => self.post_hook().await,
             other => Err(Failure::internal(format!("stage {other} is not part of the work"))),

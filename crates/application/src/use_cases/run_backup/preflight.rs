@@ -17,11 +17,14 @@ impl Shared {
         if self.project.database.is_some() {
             found.push((Stage::Dump, checks.dumper().await));
         }
-        found.push((Stage::Sync, checks.storage_tool().await));
-        if self.project.hooks.pre_backup.is_none() {
+        let may_look = self.project.hooks.pre_backup.is_none();
+        found.extend(checks.no_destination(may_look).await.map(|check| (Stage::Sync, check)));
+        if may_look {
             if self.project.database.is_some() {
                 found.push((Stage::Dump, checks.disk().await));
                 found.push((Stage::Encrypt, checks.encryption().await));
+            } else if self.project.destinations.iter().any(|d| d.archive().is_some()) {
+                found.push((Stage::Sync, checks.encryption().await));
             }
             found.extend(checks.assets().await.into_iter().map(|check| (Stage::Sync, check)));
         }

@@ -1,23 +1,14 @@
-//! The work of stages 2 to 9: each is one call of a port, prepared and taken note of.
-
-use std::path::PathBuf;
+//! The work of stages 2 to 5, 8 and 9: each is one call of a port, prepared and taken note of.
 
 use backupctl_domain::manifest::Completeness;
 use backupctl_domain::plan::{self, Space};
-use backupctl_domain::sync::{SyncPart, sync_parts};
-use backupctl_domain::{
-    AssetRecord, AssetState, BackupRun, DumpName, ErrorCode, Failure, RunStatus, SnapshotId, Stage,
-    human,
-};
+use backupctl_domain::{DumpName, ErrorCode, Failure, RunStatus, Stage, human};
 use tracing::warn;
 
-use super::pipeline::{Part, Shared};
+use super::pipeline::Shared;
 use crate::context::RunEvent;
-use crate::ports::{
-    DumpRequest, HookCall, HookKind, RemoteStorage, RunQuery, StoreRequest, VerifyRequest,
-};
-use crate::use_cases::exclusive::freed_stale_lock;
-use crate::use_cases::prune::{kept_text, remove_old_dumps, thin_out};
+use crate::ports::{DumpRequest, HookCall, HookKind, RunQuery, VerifyRequest};
+use crate::use_cases::prune::{kept_text, remove_old_dumps};
 
 /// How many earlier runs are looked at for a parent snapshot and the last dump's size.
 const HISTORY: u32 = 10;
@@ -226,159 +217,6 @@ impl Shared {
             }
         });
         Ok(None)
-    }
-
-    pub(super) async fn sync(&self) -> Result<Option<String>, Failure> {
-        let (storage, _) = (self.world.registries.storage)(&self.project)?;
-        if self.with(|a| a.parts.is_none()) {
-            let assets = self.existing_assets().await;
-            let dump = match self.with(|a| (a.dump.clone(), a.run.dump.clone())) {
-                (Some(path), Some(info)) => Some((path, info.bytes)),
-                _ => None,
-            };
-            let mode = self.project.restic.snapshot_mode;
-            let parts = sync_parts(&self.project.name, mode, dump, &assets)?;
-            let parts =
-                parts.into_iter().map(|content| Part { content, stored: None, proven: false });
-            self.with(|a| a.parts = Some(parts.collect()));
-        }
-        let count = self.with(|a| a.parts.as_ref().map_or(0, Vec::len));
-        for index in 0..count {
-            self.sync_part(storage.as_ref(), index).await?;
-        }
-        let snapshots = self.with(|a| a.run.snapshots.clone());
-        let ids: Vec<&str> = snapshots.iter().map(|s| s.id.short()).collect();
-        let reused: u64 = snapshots.iter().map(|s| s.files_unmodified).sum();
-        Ok(Some(format!("{} proven, {reused} files unmodified", ids.join(", "))))
-    }
-
-    /// Stores and proves one part; what an earlier attempt has done of it stands.
-    async fn sync_part(&self, storage: &dyn RemoteStorage, index: usize) -> Result<(), Failure> {
-        let Some(Part { content: part, stored, proven }) =
-            self.with(|a| a.parts.as_ref().and_then(|p| p.get(index)).cloned())
-        else {
-            return Err(Failure::internal("a part of the snapshot is gone"));
-        };
-        let ctx = self.context(Stage::Sync);
-        let stored = if let Some(stored) = stored {
-            stored
-        } else {
-            let request = StoreRequest {
-                parent: self.parent_of(&part),
-                exclude: self.project.assets.exclude.clone(),
-                part: part.clone(),
-            };
-            let stored = match storage.store(&request, &ctx).await {
-                Err(f) if freed_stale_lock(storage, &f, &ctx).await => {
-                    storage.store(&request, &ctx).await?
-                }
-                other => other?,
-            };
-            self.with(|a| {
-                a.run.snapshots.push(stored.info.clone());
-                if let Some(p) = a.parts.as_mut().and_then(|p| p.get_mut(index)) {
-                    p.stored = Some(stored.clone());
-                }
-            });
-            self.judge_unread(&stored.info.id, &stored.unread).await?;
-            stored
-        };
-        if !proven {
-            storage.prove(&stored, &part, &ctx).await?;
-            self.with(|a| {
-                if let Some(p) = a.parts.as_mut().and_then(|p| p.get_mut(index)) {
-                    p.proven = true;
-                }
-            });
-        }
-        Ok(())
-    }
-
-    async fn judge_unread(&self, snapshot: &SnapshotId, unread: &[String]) -> Result<(), Failure> {
-        if unread.is_empty() {
-            return Ok(());
-        }
-        let paths = backupctl_domain::manifest::listed(unread, 5);
-        let message = format!(
-            "{} could not be read: {paths} (snapshot {} is stored without)",
-            if unread.len() == 1 { "a source" } else { "some sources" },
-            snapshot.short()
-        );
-        if self.project.restic.allow_incomplete {
-            self.warn_people(&message).await;
-            return Ok(());
-        }
-        Err(Failure::new(ErrorCode::SourceIncomplete, message))
-    }
-
-    /// The newest snapshot of an earlier run with the same tags.
-    fn parent_of(&self, part: &SyncPart) -> Option<SnapshotId> {
-        let tags = part.tag_texts();
-        self.with(|a| {
-            let snapshots = a.history.iter().flat_map(|r: &BackupRun| r.snapshots.iter());
-            snapshots.filter(|s| s.tags == tags).map(|s| s.id.clone()).next()
-        })
-    }
-
-    /// The asset paths that are there; the others, and suspiciously empty ones, are told.
-    async fn existing_assets(&self) -> Vec<PathBuf> {
-        let mut existing = Vec::new();
-        let before: Vec<Vec<AssetRecord>> = self.with(|a| {
-            let good = a.history.iter().filter(|r| r.status == RunStatus::Success);
-            good.map(|r| r.assets.clone()).collect()
-        });
-        for path in &self.project.assets.paths {
-            let shown = path.to_string_lossy().into_owned();
-            let state = match self.world.disk.is_empty_dir(path).await {
-                None => AssetState::Missing,
-                Some(true) => AssetState::Empty,
-                Some(false) => AssetState::Present,
-            };
-            self.with(|a| a.run.assets.push(AssetRecord { path: shown.clone(), state }));
-            let present = |assets: &Vec<AssetRecord>| {
-                assets.iter().any(|a| a.path == shown && a.state == AssetState::Present)
-            };
-            // What was there at the last backup and is not now may be an unmounted disk: nothing old
-            // is removed on that account today.
-            if state != AssetState::Present && before.first().is_some_and(present) {
-                self.with(|a| a.assets_lost.push(shown.clone()));
-            }
-            if state == AssetState::Missing {
-                self.warn_people(&format!("Asset path not found: {shown}")).await;
-                continue;
-            }
-            if state == AssetState::Empty && before.iter().any(present) {
-                self.warn_people(&format!(
-                    "Asset path is empty and has had files: {shown} (is its disk mounted?)"
-                ))
-                .await;
-            }
-            existing.push(path.clone());
-        }
-        existing
-    }
-
-    pub(super) async fn prune(&self) -> Result<Option<String>, Failure> {
-        let lost = self.with(|a| a.assets_lost.join(", "));
-        if !lost.is_empty() {
-            let message = format!("nothing removed: {lost} was there at the last backup");
-            self.note_warning(&format!("old snapshots are kept this time: {lost} has vanished"));
-            return Ok(Some(message));
-        }
-        let (storage, _) = (self.world.registries.storage)(&self.project)?;
-        let ctx = self.context(Stage::Prune);
-        let keep = &self.project.retention.keep;
-        let report = thin_out(storage.as_ref(), keep, &ctx).await?;
-        // Retention that removes what was stored a moment ago is worse than none.
-        let own = self.with(|a| a.run.snapshots.iter().map(|s| s.id.clone()).collect::<Vec<_>>());
-        if let Some(lost) = own.iter().find(|id| report.removed.iter().any(|r| r.matches(id))) {
-            return Err(Failure::internal(format!(
-                "retention removed the new snapshot {}",
-                lost.short()
-            )));
-        }
-        self.with(|a| a.run.repository_bytes = report.repository_bytes);
-        Ok(Some(format!("{} removed, {} kept", report.removed.len(), report.kept)))
     }
 
     pub(super) async fn cleanup(&self) -> Result<Option<String>, Failure> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use backupctl_domain::{ErrorCode, Failure};
 
-use super::needs::REPOSITORY;
+use super::needs::{ON_A_DISK, STORES};
 use crate::World;
 use crate::ports::{
     FileState, ServiceHost, ServiceManager, UnitFile, UnitFiles, UnitMode, UnitPlan,
@@ -102,7 +102,8 @@ impl InstallUnits {
             }
             let shown = writes.path.display();
             let system = self.world.disk.file_system(&writes.path).await?;
-            if is_removable(&writes.path) && system.mount_point == Path::new("/") {
+            let on_a_disk = is_removable(&writes.path) || writes.what == ON_A_DISK;
+            if on_a_disk && system.mount_point == Path::new("/") {
                 done.warnings.push(format!(
                     "{shown} ({}) is not there, and no disk is mounted at it: mount it, then \
                      install again",
@@ -110,7 +111,7 @@ impl InstallUnits {
                 ));
                 continue;
             }
-            if !writes.vital && writes.what != REPOSITORY {
+            if !writes.vital && !STORES.contains(&writes.what) {
                 done.warnings.push(format!("{shown} ({}) is not there", writes.what));
                 continue;
             }

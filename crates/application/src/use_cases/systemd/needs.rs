@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use backupctl_domain::project::{
-    Channel, Database, EncryptionType, Engine, HostKeyCheck, ResticTarget,
-};
+use backupctl_domain::destination::{HostKeyCheck, ResticTarget, Target};
+use backupctl_domain::project::{Channel, Database, EncryptionType, Engine};
 use backupctl_domain::{Project, Secret};
 
 use crate::ports::{GlobalSettings, Needs, NeedsTool, ReadKind, Reads, UnitUser, Writes};
@@ -15,6 +14,15 @@ const REMOTE: [&str; 9] =
 
 /// What a repository on this machine is called among the folders that are written to.
 pub(super) const REPOSITORY: &str = "the repository";
+
+/// What a folder of archives is called among them.
+pub(super) const ARCHIVES: &str = "the archives";
+
+/// The same of one that must be on a disk that is mounted.
+pub(super) const ON_A_DISK: &str = "the archives on a disk";
+
+/// What backups are stored in.
+pub(super) const STORES: [&str; 3] = [REPOSITORY, ARCHIVES, ON_A_DISK];
 
 /// What every run needs, whatever its project.
 pub fn shared_needs(
@@ -51,7 +59,15 @@ pub fn shared_needs(
 /// What one project's runs need.
 pub fn needs_of(project: &Project, user: &UnitUser) -> Needs {
     let mut needs = Needs::default();
-    repository(&mut needs, &project.restic, user);
+    for destination in &project.destinations {
+        match &destination.target {
+            Target::Restic(target) => repository(&mut needs, target, user),
+            Target::Archive(target) => {
+                let what = if target.require_mount { ON_A_DISK } else { ARCHIVES };
+                write(&mut needs, &target.path, what, false);
+            }
+        }
+    }
     if let Some(database) = &project.database {
         of_database(&mut needs, database);
     }

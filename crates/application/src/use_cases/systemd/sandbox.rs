@@ -7,7 +7,7 @@ use backupctl_domain::plan::{self, Space};
 use backupctl_domain::{ErrorCode, Failure};
 
 use super::install::is_removable;
-use super::needs::REPOSITORY;
+use super::needs::STORES;
 use super::verify::Found;
 use crate::World;
 use crate::ports::{
@@ -77,7 +77,7 @@ impl View<'_> {
             put(Check::of(TOOLS, self.tool(&services, tool).await));
         }
         if let Some(project) = project {
-            for writes in needs.writes.iter().filter(|w| w.what == REPOSITORY) {
+            for writes in needs.writes.iter().filter(|w| STORES.contains(&w.what)) {
                 self.repository(project, writes, found).await;
             }
         }

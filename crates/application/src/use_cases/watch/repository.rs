@@ -8,16 +8,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backupctl_domain::destination::SnapshotMode;
 use backupctl_domain::freshness::{Freshness, Known};
-use backupctl_domain::project::SnapshotMode;
+use backupctl_domain::retention::Proof;
 use backupctl_domain::schedule::memory::ScheduleMemory;
 use backupctl_domain::tag::Tag;
-use backupctl_domain::{ErrorCode, Failure, Project};
+use backupctl_domain::{Destination, ErrorCode, Failure, Project};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::super::snapshots::list_snapshots;
+use super::super::snapshots::{Listing, list_snapshots};
 use super::super::status::ProjectStatus;
 use super::alerts::{Alert, Side};
 use super::troubles::Trouble;
@@ -81,6 +82,7 @@ impl Watch {
                 next_run: None,
                 freshness: freshness.filter(|_| unreachable.is_none()),
                 waits_behind: None,
+                destinations: Vec::new(),
             };
             let look = Look::at(&p, known.repository_alert, now);
             report.at_the_latest(look.next);
@@ -168,10 +170,10 @@ impl Watch {
         cancel.check()?;
         let project = self.config.resolve_secrets(project.for_its_repository()).await?;
         let own = Cancel::new();
-        let listing = list_snapshots(&self.world, &project, None, &own);
+        let listing = list_snapshots(&self.world, &project, None, None, &own);
         tokio::pin!(listing);
         let why = tokio::select! {
-            listed = &mut listing => return Ok(shown(&project, &listed?)),
+            listed = &mut listing => return shown(&project, &listed?),
             why = cancel.cancelled() => Some(why),
             () = self.world.clock.sleep(LIMIT) => None,
         };
@@ -187,9 +189,9 @@ impl Watch {
     }
 }
 
-/// The parts that a run of the project stores, each with what it is in words.
-fn parts(project: &Project) -> Vec<(Tag, String)> {
-    match project.restic.snapshot_mode {
+/// The parts that a run of the project stores at a destination, each with what it is in words.
+fn parts(project: &Project, at: &Destination) -> Vec<(Tag, String)> {
+    match at.snapshot_mode() {
         SnapshotMode::Combined => vec![(Tag::Combined, "the backup".to_owned())],
         SnapshotMode::Separate => {
             let database = project.database.as_ref();
@@ -203,17 +205,31 @@ fn parts(project: &Project) -> Vec<(Tag, String)> {
     }
 }
 
-fn shown(project: &Project, snapshots: &[Snapshot]) -> Shown {
-    let newest_of = |tag: &Tag| {
-        let has = |s: &&Snapshot| s.tags.iter().any(|t| Tag::parse(t).as_ref() == Some(tag));
-        snapshots.iter().filter(has).map(|s| s.time).max()
-    };
-    let found: Vec<(Option<Timestamp>, String)> =
-        parts(project).into_iter().map(|(tag, what)| (newest_of(&tag), what)).collect();
+/// What the required destinations show together. One of them that does not answer is a failure: nobody
+/// knows then. A damaged archive is no backup.
+fn shown(project: &Project, listing: &Listing) -> Result<Shown, Failure> {
+    let several = project.has_several_destinations();
+    let mut found: Vec<(Option<Timestamp>, String)> = Vec::new();
+    for at in project.destinations.iter().filter(|at| at.required) {
+        if let Some((_, failure)) = listing.silent.iter().find(|(name, _)| *name == at.name) {
+            return Err(failure.clone());
+        }
+        let here = listing.snapshots.iter().filter(|s| s.destination == at.name);
+        let good: Vec<&Snapshot> =
+            here.map(|s| &s.snapshot).filter(|s| s.proof != Some(Proof::Damaged)).collect();
+        let newest_of = |tag: &Tag| {
+            let has = |s: &&&Snapshot| s.tags.iter().any(|t| Tag::parse(t).as_ref() == Some(tag));
+            good.iter().filter(has).map(|s| s.time).max()
+        };
+        let named = |what: String| if several { format!("{what} at {}", at.name) } else { what };
+        let parts = parts(project, at).into_iter();
+        found.extend(parts.map(|(tag, what)| (newest_of(&tag), named(what))));
+    }
     let missing: Vec<String> =
         found.iter().filter(|(time, _)| time.is_none()).map(|(_, what)| what.clone()).collect();
     let times = || found.iter().filter_map(|(time, _)| *time);
-    Shown { complete: times().min().filter(|_| missing.is_empty()), newest: times().max(), missing }
+    let complete = times().min().filter(|_| missing.is_empty());
+    Ok(Shown { complete, newest: times().max(), missing })
 }
 
 /// How fresh what the repository shows is. Where nothing is remembered here, nobody knows for how long

@@ -273,11 +273,22 @@ fn calm(p: &ProjectStatus, freshness: Freshness, now: Timestamp, tz: &TimeZone) 
         }
         Freshness::Paused => "paused".to_owned(),
     };
-    match failed.filter(|_| freshness != Freshness::Disabled) {
-        Some(error) => {
-            Verdict { is_bad: false, is_noted: true, ..Verdict::failed(&message, error) }
-        }
-        None => Verdict::good(message),
+    if let Some(error) = failed.filter(|_| freshness != Freshness::Disabled) {
+        return Verdict { is_bad: false, is_noted: true, ..Verdict::failed(&message, error) };
+    }
+    // A success says nothing of a destination that is not required.
+    let late: Vec<String> = p.destinations.iter().filter_map(|d| d.complaint(now, tz)).collect();
+    if late.is_empty() || freshness == Freshness::Disabled {
+        return Verdict::good(message);
+    }
+    Verdict {
+        is_noted: true,
+        message: format!("{message}; {}", late.join("; ")),
+        remedy: Some(format!(
+            "see why with `backupctl health {0}` and the warnings of `backupctl logs {0}`",
+            p.name
+        )),
+        ..Verdict::default()
     }
 }
 
