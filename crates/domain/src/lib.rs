@@ -35,6 +35,6 @@ pub use redact::Redactor;
 pub use retry::{RetryDecision, RetryPolicy, evaluate_retry};
 pub use run::{
     ArchiveInfo, AssetRecord, AssetState, BackupRun, DestinationRecord, DumpInfo, RunError, RunId,
-    RunStatus, SnapshotId, SnapshotInfo, StageOutcome, StageRecord, Trigger,
+    RunStatus, SnapshotId, SnapshotInfo, StageOutcome, StageRecord, Trigger, decisive_failure,
 };
 pub use stage::Stage;

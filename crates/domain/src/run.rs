@@ -235,11 +235,14 @@ pub struct DestinationRecord {
     pub bytes: Option<u64>,
 }
 
-impl DestinationRecord {
-    /// Whether a run that went so here may be a success: nothing failed, or nothing that is required.
-    pub const fn is_settled(&self) -> bool {
-        self.error.is_none() || !self.required
-    }
+/// The destination whose failure fails the run, by its place: the first that is required; the first of
+/// any kind where nothing is stored anywhere, since a run that is stored nowhere is no success. `None`
+/// where the run may go on.
+pub fn decisive_failure(destinations: &[DestinationRecord]) -> Option<usize> {
+    let failed = |d: &DestinationRecord| d.error.is_some();
+    let required = destinations.iter().position(|d| failed(d) && d.required);
+    let nowhere = !destinations.iter().any(|d| d.stored);
+    required.or_else(|| destinations.iter().position(failed).filter(|_| nowhere))
 }
 
 /// Why a run failed.

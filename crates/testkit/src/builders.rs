@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use backupctl_application::ports::StoreRequest;
 use backupctl_domain::destination::{ArchiveTarget, ResticTarget, SnapshotMode, Target};
 use backupctl_domain::project::{
     Assets, Channel, Compression, Database, DatabaseOptions, Encryption, EncryptionType, Engine,
@@ -10,9 +11,10 @@ use backupctl_domain::project::{
 };
 use backupctl_domain::retention::{KeepPolicy, Retention};
 use backupctl_domain::schedule::{CatchUp, Schedule};
+use backupctl_domain::sync::SyncPart;
 use backupctl_domain::{
-    BackupRun, Destination, DestinationName, ErrorCode, Failure, Project, ProjectName, RunError,
-    RunId, RunStatus, Secret, Stage, Trigger,
+    BackupRun, Destination, DestinationName, DumpInfo, ErrorCode, Failure, Project, ProjectName,
+    RunError, RunId, RunStatus, Secret, Stage, Trigger,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -94,6 +96,27 @@ pub fn archive(folder: &str) -> Destination {
 
 fn destination_name(name: &str) -> DestinationName {
     DestinationName::new(name).expect("a destination's name")
+}
+
+/// A request of a new run that started at 2026-03-18T00:00:05Z to store that part; its dump, if it has
+/// one, is recorded as one of PostgreSQL.
+pub fn store_request(part: SyncPart) -> StoreRequest {
+    let dump = part.dump.as_ref().map(|(path, bytes)| DumpInfo {
+        file: path.to_string_lossy().into_owned(),
+        bytes: *bytes,
+        raw_bytes: *bytes,
+        checksum: "blake3:0".to_owned(),
+        engine: Engine::Postgres.as_str().to_owned(),
+        tool_version: "pg_dump 15.18".to_owned(),
+    });
+    StoreRequest {
+        part,
+        exclude: Vec::new(),
+        parent: None,
+        run: RunId(Uuid::new_v4()),
+        started_at: at("2026-03-18T00:00:05Z"),
+        dump,
+    }
 }
 
 /// A database of that engine: at `localhost` on its port, named, used by and protected like the

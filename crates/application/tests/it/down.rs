@@ -124,7 +124,8 @@ async fn a_lock_that_cannot_be_tried_is_a_failed_run_that_is_told() {
 async fn a_secret_that_cannot_be_had_is_a_failed_run_that_is_told() {
     let bench = TestBench::new();
     let mut shop = project("shop").everything().build();
-    shop.restic.password = backupctl_domain::Secret::Command("vault read x".to_owned());
+    let password = backupctl_domain::Secret::Command("vault read x".to_owned());
+    *shop.destinations[0].secrets_mut()[0].1 = password;
     let config: Arc<dyn ConfigLoader> = bench.config.clone();
     let cannot = config.resolve_secrets(shop.clone()).await.unwrap_err();
     let use_case = RunBackup::new(bench.world());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use backupctl_application::World;
 use backupctl_application::ports::RepositoryInfo;
-use backupctl_application::registry::NotifierRegistry;
+use backupctl_application::registry::{NotifierRegistry, Storage, StorageRegistry};
 use backupctl_application::use_cases::{Check, CheckOutcome, DryRun};
 use backupctl_domain::{ErrorCode, Project};
 use backupctl_testkit::builders::ProjectBuilder;
@@ -58,15 +58,18 @@ async fn nothing_is_stored_sent_run_or_written_down() {
     let (mut audit, mut admin) = (MockAudit::new(), MockAdmin::new());
     // Reading is allowed, and nothing else: a mock without an expectation ends the test.
     audit.expect_find_runs().returning(|_| Ok(Vec::new()));
-    admin.expect_check_tool().times(1).returning(|| Ok("0.14.0".to_owned()));
+    admin.expect_check_tool().times(1).returning(|| Ok(None));
     admin.expect_check().times(1).returning(|_| {
-        let text = |text: &str| text.to_owned();
-        Ok(RepositoryInfo { id: text("id"), tool: text("restic"), location: text("/r") })
+        let (location, detail) = ("/r".to_owned(), "restic".to_owned());
+        Ok(RepositoryInfo { id: Some("id".to_owned()), location, detail, remark: None })
     });
     world.audit = Arc::new(audit);
     world.hooks = Arc::new(MockHooks::new());
     let admin = Arc::new(admin);
-    world.registries.storage = Box::new(move |_| Ok((Arc::new(MockStorage::new()), admin.clone())));
+    world.registries.storages = StorageRegistry::new("destinations").with("restic", move |_, _| {
+        let remote = Arc::new(MockStorage::new());
+        Ok(Arc::new(Storage { remote, admin: admin.clone(), cache: None }))
+    });
     world.registries.notifiers =
         NotifierRegistry::new("notification type").with("webhook", |_, _| {
             let mut channel = MockNotifier::new();

@@ -226,7 +226,7 @@ async fn one_secret_that_cannot_be_had_hides_nothing_else() {
         shop().with(|p| change(p.database.as_mut().unwrap(), gone())).build()
     };
     let cases = [
-        ("repository", shop().with(|p| p.restic.password = gone()).build()),
+        ("repository", shop().restic(|restic| restic.password = gone()).build()),
         ("database", with_database(|d, secret| d.password = Some(secret))),
         ("notifier", shop().with(|p| *p.notifications[0].secrets_mut()[0] = gone()).build()),
         ("heartbeat", shop().with(|p| *p.monitor.as_mut().unwrap().secret_mut() = gone()).build()),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken assumption is to end the test")]
 
 mod daemon;
+mod destinations;
 mod down;
 mod dry_run;
 mod health;

@@ -37,9 +37,9 @@ async fn pruning_removes_what_retention_does_not_keep_here_and_there() {
     four_runs(&bench).await;
     let newest = bench.repository.all().pop().unwrap();
 
-    let outcome = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap();
+    let outcome = prune(&bench.world(), &shop(), None, &bench.cancel).await.unwrap();
 
-    assert_eq!((outcome.snapshots.removed.len(), outcome.snapshots.kept), (3, 1));
+    assert_eq!((outcome.total().removed.len(), outcome.total().kept), (3, 1));
     assert_eq!(bench.repository.all(), [newest]);
     assert_eq!(outcome.dumps.removed.len(), 3, "the newest stays, whatever its age");
     assert!(outcome.dumps.freed_bytes > 0);
@@ -58,7 +58,7 @@ async fn a_dump_whose_run_failed_at_sync_stays_whatever_its_age() {
     bench.clock.advance(Duration::from_hours(24));
     four_runs(&bench).await;
 
-    let outcome = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap();
+    let outcome = prune(&bench.world(), &shop(), None, &bench.cancel).await.unwrap();
 
     assert_eq!(outcome.dumps.removed.len(), 3);
     let kept = failed.dump.unwrap().file;
@@ -77,7 +77,7 @@ async fn without_records_no_dump_goes() {
     four_runs(&bench).await;
     let before = bench.work.names("base/shop");
     bench.audit.fail_always("find_runs", failure(ErrorCode::AuditUnavailable));
-    let outcome = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap();
+    let outcome = prune(&bench.world(), &shop(), None, &bench.cancel).await.unwrap();
     assert_eq!((outcome.dumps.removed.len(), outcome.dumps.kept.len()), (0, 3));
     assert!(kept_text(&outcome.dumps).contains("cannot be read (injected)"));
     assert_eq!(bench.work.names("base/shop"), before);
@@ -89,7 +89,7 @@ async fn dumps_stay_where_the_repository_could_not_be_thinned_out() {
     four_runs(&bench).await;
     bench.repository.fail_always("prune", failure(ErrorCode::RepoUnreachable));
     let before = bench.work.names("base/shop");
-    let refused = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap_err();
+    let refused = prune(&bench.world(), &shop(), None, &bench.cancel).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::RepoUnreachable);
     assert_eq!(bench.work.names("base/shop"), before);
     assert!(!bench.lock.is_held(&name("shop")), "the lock is given back");
@@ -100,11 +100,11 @@ async fn a_lock_that_a_dead_restic_has_left_is_removed_and_a_living_ones_is_not(
     let bench = TestBench::new();
     four_runs(&bench).await;
     bench.repository.set_lock(Some(RepositoryLock::Stale));
-    let outcome = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap();
-    assert_eq!(outcome.snapshots.removed.len(), 3);
+    let outcome = prune(&bench.world(), &shop(), None, &bench.cancel).await.unwrap();
+    assert_eq!(outcome.total().removed.len(), 3);
 
     bench.repository.set_lock(Some(RepositoryLock::Live));
-    let refused = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap_err();
+    let refused = prune(&bench.world(), &shop(), None, &bench.cancel).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::RepoLocked);
 }
 
@@ -118,9 +118,9 @@ async fn nothing_is_done_beside_a_run() {
     let (world, shop, cancel) = (bench.world(), shop(), &bench.cancel);
     let before = bench.journal.events().len();
     let refused: [Failure; 3] = [
-        prune(&world, &shop, cancel).await.unwrap_err(),
+        prune(&world, &shop, None, cancel).await.unwrap_err(),
         forget(&bench, &shop, &snapshot, true).await.unwrap_err(),
-        clear_cache(&world, &shop, cancel).await.unwrap_err(),
+        clear_cache(&world, &shop, None, cancel).await.unwrap_err(),
     ];
     for refused in refused {
         assert_eq!(refused.code, ErrorCode::BackupInProgress);
@@ -133,7 +133,7 @@ async fn nothing_is_done_beside_a_run() {
     let looks = |event: &String| event.starts_with("lock ") || event.contains("find");
     assert!(events.iter().all(looks), "{events:?}");
     // To measure takes nobody anything away.
-    assert_eq!(measure_cache(&world, &shop, cancel).await.unwrap().files, 3);
+    assert_eq!(measure_cache(&world, &shop, None, cancel).await.unwrap()[0].cache.files, 3);
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn nothing_is_waited_for_so_that_no_run_is_folded_into_it() {
     let bench = TestBench::new();
     run(&bench, &shop()).await;
     bench.lock.set_held(&name("shop"), LockHolder { recovering: true, ..HOLDER });
-    let refused = prune(&bench.world(), &shop(), &bench.cancel).await.unwrap_err();
+    let refused = prune(&bench.world(), &shop(), None, &bench.cancel).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::BackupInProgress);
     assert!(refused.message.contains("a recovery, prune") && refused.message.contains("99"));
     assert!(!bench.journal.has("lock acquire_or_queue"));
@@ -153,7 +153,7 @@ async fn a_run_waits_for_it() {
     run(&bench, &shop()).await;
     let hold = bench.repository.hold("prune");
     let (world, shop_) = (bench.world(), shop());
-    let pruning = prune(&world, &shop_, &bench.cancel);
+    let pruning = prune(&world, &shop_, None, &bench.cancel);
     let next = async {
         bench.lock.queued(&name("shop")).await;
         hold.release();
@@ -172,7 +172,7 @@ async fn what_a_dead_run_left_is_ended() {
     let bench = TestBench::new();
     bench.lock.set_stale(&name("shop"), HOLDER);
     bench.children.leave(2);
-    prune(&bench.world(), &shop(), &bench.cancel).await.unwrap();
+    prune(&bench.world(), &shop(), None, &bench.cancel).await.unwrap();
     bench.journal.assert_order(&["lock recover shop", "end_orphans shop", "prune"]);
 }
 
@@ -184,7 +184,7 @@ async fn all_go_in_order_and_a_failure_stops_none() {
     bench.lock.set_held(&name("blog"), HOLDER);
     let world = bench.world();
     let entries = bench.config.load().await.unwrap().projects;
-    let work = async |project: &_| prune(&world, project, &bench.cancel).await;
+    let work = async |project: &_| prune(&world, project, None, &bench.cancel).await;
     let outcome = each_project(bench.config.as_ref(), entries, &bench.cancel, work).await;
     let ends: Vec<(&str, Option<ErrorCode>)> = outcome
         .projects
@@ -210,7 +210,7 @@ async fn forget(
 ) -> Result<Forgotten, Failure> {
     let world = bench.world();
     let forget = Forget::new(&world, project, bench.cancel.clone());
-    forget.execute(id, force).await
+    forget.execute(id, None, force).await
 }
 
 #[tokio::test]
@@ -242,7 +242,8 @@ async fn the_last_one_and_the_last_of_a_part_need_force() {
         for snapshot in bench.repository.all() {
             let id = snapshot.id.as_str();
             let world = bench.world();
-            let found = Forget::new(&world, &shop, bench.cancel.clone()).find(id, false).await;
+            let found =
+                Forget::new(&world, &shop, bench.cancel.clone()).find(id, None, false).await;
             let refused = forget(&bench, &shop, id, false).await.unwrap_err();
             assert_eq!(found.unwrap_err(), refused, "nobody is asked about what is refused");
             assert_eq!(refused.code, ErrorCode::InvalidConfig);
@@ -279,9 +280,9 @@ async fn the_only_dump_counts_whoever_has_made_it_and_under_whatever_name() {
 async fn a_cache_is_told_and_removed_under_the_lock() {
     let bench = TestBench::new();
     let (world, shop) = (bench.world(), shop());
-    let cache = measure_cache(&world, &shop, &bench.cancel).await.unwrap();
+    let cache = measure_cache(&world, &shop, None, &bench.cancel).await.unwrap();
     assert!(!bench.journal.has("lock"), "a look takes no lock");
-    assert_eq!(clear_cache(&world, &shop, &bench.cancel).await.unwrap(), cache);
-    assert_eq!(measure_cache(&world, &shop, &bench.cancel).await.unwrap().files, 0);
+    assert_eq!(clear_cache(&world, &shop, None, &bench.cancel).await.unwrap(), cache);
+    assert_eq!(measure_cache(&world, &shop, None, &bench.cancel).await.unwrap()[0].cache.files, 0);
     bench.journal.assert_order(&["lock recover shop", "clear cache", "lock release shop"]);
 }

@@ -13,6 +13,7 @@ use super::run;
 fn options(bench: &TestBench) -> RestoreOptions {
     RestoreOptions {
         snapshot: None,
+        destination: None,
         target: bench.work.join("back"),
         only: None,
         paths: Vec::new(),

@@ -15,6 +15,7 @@ use super::{failure, run};
 fn options() -> IntoOptions {
     IntoOptions {
         snapshot: None,
+        destination: None,
         target: None,
         decompress: false,
         database: database(Engine::Postgres, "copy"),

@@ -182,9 +182,9 @@ async fn the_plan_names_what_the_configuration_needs_and_nothing_else() {
         .with(|p| {
             let database = p.database.as_mut().unwrap();
             database.engine = Engine::Mariadb;
-            p.restic.password = Secret::File(PathBuf::from("/etc/backupctl/restic"));
             p.hooks = Hooks { pre_backup: Some("true".to_owned()), ..Hooks::default() };
         })
+        .restic(|restic| restic.password = Secret::File(PathBuf::from("/etc/backupctl/restic")))
         .build();
     let off = project("off").disabled().build();
     let machine = Machine::new(&[shop, off]);

@@ -23,7 +23,7 @@ fn shop() -> Project {
     project("shop").cron("0 2 * * *").webhook("https://hooks.example/shop").build()
 }
 
-fn entries(projects: &[&Project]) -> Vec<ProjectEntry> {
+pub(crate) fn entries(projects: &[&Project]) -> Vec<ProjectEntry> {
     let entry = |p: &&Project| ProjectEntry { name: p.name.to_string(), project: Ok((*p).clone()) };
     projects.iter().map(entry).collect()
 }
@@ -438,7 +438,7 @@ async fn channels_are_told_with_their_secrets_and_none_of_the_others() {
         secret: None,
     };
     shop.notifications = vec![webhook("/gone"), webhook("/here")];
-    shop.restic.password = Secret::File("/not/needed/for/telling".into());
+    *shop.destinations[0].secrets_mut()[0].1 = Secret::File("/not/needed/for/telling".into());
     bench.config.set_secret("/here", "https://hooks.example/here");
     succeeded(&bench, "shop", "2026-03-17T02:00:05Z");
     let report = look(&bench, &shop, "2026-03-18T05:00:00Z").await;
@@ -561,8 +561,9 @@ async fn an_alert_that_a_dying_process_did_not_remember_is_told_again() {
 
 mod from_repository {
     use super::*;
-    use backupctl_application::ports::{RemoteStorage, StoreRequest};
+    use backupctl_application::ports::RemoteStorage;
     use backupctl_domain::sync::sync_parts;
+    use backupctl_testkit::builders::store_request;
 
     async fn ask(bench: &TestBench, project: &Project, now: &str) -> WatchReport {
         bench.clock.set(at(now));
@@ -574,9 +575,10 @@ mod from_repository {
         bench.clock.set(at(time));
         let paths: Vec<_> = assets.iter().map(|path| bench.work.dir(path)).collect();
         let dump = project.database.as_ref().map(|_| (bench.work.file("dump", "dump"), 4));
-        let parts = sync_parts(&project.name, project.restic.snapshot_mode, dump, &paths).unwrap();
+        let mode = project.destinations[0].snapshot_mode();
+        let parts = sync_parts(&project.name, mode, dump, &paths).unwrap();
         for part in parts {
-            let request = StoreRequest { part, exclude: Vec::new(), parent: None };
+            let request = store_request(part);
             let storage = bench.repository.of(&project.name);
             storage.store(&request, &bench.context(Stage::Sync)).await.unwrap();
         }

@@ -140,3 +140,36 @@ fn a_record_is_written_as_the_contract_says_and_read_back() {
         assert_eq!(trigger.as_str(), name);
     }
 }
+
+#[test]
+fn a_run_fails_by_what_is_required_and_by_being_stored_nowhere() {
+    let record = |required: bool, stored: bool| DestinationRecord {
+        name: DestinationName::new("box").unwrap(),
+        kind: "restic".to_owned(),
+        required,
+        location: "/srv/repo".to_owned(),
+        stored,
+        attempts: 1,
+        error: (!stored).then(|| RunError::new(None, &Failure::internal("x"))),
+        removed: None,
+        kept: None,
+        bytes: None,
+    };
+    let [good, spare, bad, bad_spare] =
+        [(true, true), (false, true), (true, false), (false, false)].map(|(r, s)| record(r, s));
+    for (records, expected) in [
+        (vec![good.clone(), spare.clone()], None),
+        (vec![good.clone(), bad_spare.clone()], None),
+        (vec![bad_spare.clone(), spare.clone()], None),
+        (vec![bad_spare.clone(), good.clone(), bad.clone()], Some(2)),
+        (vec![bad_spare.clone(), bad_spare.clone()], Some(0)),
+        (vec![bad_spare, bad], Some(1)),
+        (vec![], None),
+    ] {
+        assert_eq!(decisive_failure(&records), expected, "{records:?}");
+    }
+    // Retention that fails at a required one fails the run, though everything is stored.
+    let pruned =
+        DestinationRecord { error: Some(RunError::new(None, &Failure::internal("x"))), ..good };
+    assert_eq!(decisive_failure(&[pruned]), Some(0));
+}

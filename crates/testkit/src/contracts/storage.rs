@@ -11,11 +11,11 @@ use backupctl_application::registry::Storage;
 use backupctl_domain::destination::SnapshotMode;
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::{SyncPart, sync_parts};
-use backupctl_domain::{DumpInfo, ErrorCode, ProjectName, RunId, SnapshotId, Stage};
+use backupctl_domain::{ErrorCode, ProjectName, SnapshotId, Stage};
 use jiff::{Span, Timestamp, Unit};
 
 use super::{assert_fails, cancelled, context};
-use crate::builders::{at, name};
+use crate::builders::{at, name, store_request};
 
 /// Holds an empty repository to its promises. `make` gives a project's view of it, `now` reads the
 /// clock by which it stores, `dir` is an empty folder for sources and targets.
@@ -164,24 +164,11 @@ async fn store_at(
     parent: Option<SnapshotId>,
     started_at: Timestamp,
 ) -> StoredSnapshot {
-    let request = request(part.clone(), parent, started_at);
+    let request = StoreRequest { parent, started_at, ..store_request(part.clone()) };
     let stored = storage.store(&request, &context(Stage::Sync)).await.unwrap();
     assert_eq!(stored.info.tags, part.tag_texts());
     assert_eq!(stored.unread, Vec::<String>::new());
     stored
-}
-
-fn request(part: SyncPart, parent: Option<SnapshotId>, started_at: Timestamp) -> StoreRequest {
-    let dump = part.dump.as_ref().map(|(path, bytes)| DumpInfo {
-        file: path.to_string_lossy().into_owned(),
-        bytes: *bytes,
-        raw_bytes: *bytes,
-        checksum: "blake3:0".to_owned(),
-        engine: "postgres".to_owned(),
-        tool_version: "pg_dump 15.18".to_owned(),
-    });
-    let run = RunId(uuid::Uuid::new_v4());
-    StoreRequest { part, exclude: Vec::new(), parent, run, started_at, dump }
 }
 
 async fn a_destination_knows_itself(admin: &dyn RepositoryAdmin, project: &ProjectName) {
@@ -321,7 +308,7 @@ async fn a_call_that_is_stopped_stores_nothing(
 ) {
     let before = storage.snapshots(&context(Stage::Sync)).await.unwrap();
     let part = sources.parts(project, SnapshotMode::Combined, "stopped").remove(0);
-    let request = request(part, None, at("2026-03-18T00:00:05Z"));
+    let request = store_request(part);
     let stopped = storage.store(&request, &cancelled(Stage::Sync)).await;
     assert_fails(stopped, ErrorCode::Interrupted, "a cancelled store");
     assert_eq!(storage.snapshots(&context(Stage::Sync)).await.unwrap(), before);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use backupctl_domain::sync::{SyncPart, sync_parts};
 use backupctl_domain::{
     AssetRecord, AssetState, BackupRun, Destination, DestinationRecord, ErrorCode, Failure,
-    RunError, RunStatus, SnapshotId, Stage,
+    RunError, RunStatus, SnapshotId, Stage, decisive_failure,
 };
 
 use super::pipeline::{Part, Shared};
@@ -26,7 +26,7 @@ impl Shared {
         let named = |at: &Destination, text: String| {
             if several { format!("{}: {text}", at.name) } else { text }
         };
-        let (mut messages, mut failed, mut most) = (Vec::new(), None, 0);
+        let (mut messages, mut failures, mut most) = (Vec::new(), Vec::new(), 0);
         for (place, at) in self.project.destinations.iter().enumerate() {
             if stage == Stage::Prune && !self.record_of(place, |record| record.stored) {
                 messages
@@ -57,19 +57,20 @@ impl Shared {
             if failure.code == ErrorCode::Interrupted {
                 return Err(self.fail(stage, retries, failure));
             }
-            if at.required {
-                failed.get_or_insert((failure, retries));
-            } else {
-                let text = format!("not stored at an optional destination: {}", failure.message);
-                let text = if stage == Stage::Sync { text } else { failure.message.clone() };
-                let text = format!("{text} ({}; fix: {})", failure.code, failure.remedy);
-                self.warn_people(&text).await;
-                messages.push(failure.message);
-            }
+            messages.push(failure.message.clone());
+            failures.push((place, failure, retries));
         }
-        if let Some((mut failure, retries)) = failed {
+        let decisive = decisive_failure(&self.with(|a| a.run.destinations.clone()));
+        if let Some(at) = failures.iter().position(|(place, ..)| Some(*place) == decisive) {
+            let (_, mut failure, retries) = failures.swap_remove(at);
             failure.message.push_str(&self.stored_elsewhere(stage));
             return Err(self.fail(stage, retries, failure));
+        }
+        for (_, failure, _) in failures {
+            let what = if stage == Stage::Sync { "not stored at" } else { "not pruned at" };
+            let Failure { code, message, remedy, .. } = failure;
+            let text = format!("{what} an optional destination: {message} ({code}; fix: {remedy})");
+            self.warn_people(&text).await;
         }
         let message = Some(messages.join("; ")).filter(|text| !text.is_empty());
         self.finish_stage(stage, self.world.clock.now(), most + 1, Ok(message));
