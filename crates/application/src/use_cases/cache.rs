@@ -54,11 +54,14 @@ pub async fn clear_cache(
     Ok(all)
 }
 
+/// A destination, and what looks after its cache.
+type Keeper = (DestinationName, Arc<dyn CacheKeeper>);
+
 fn keepers(
     world: &World,
     project: &Project,
     destination: Option<&str>,
-) -> Result<Vec<(DestinationName, Arc<dyn CacheKeeper>)>, Failure> {
+) -> Result<Vec<Keeper>, Failure> {
     let mut all = Vec::new();
     for at in chosen(project, destination)? {
         let storage = world.registries.storage(project, at)?;

@@ -307,10 +307,16 @@ impl RemoteStorage for FakeStorage {
         self.call("store", format!("store {}", tags.join(",")), ctx).await?;
         let mut state = locked(&self.repository.state);
         state.writable(false)?;
-        let paths: Vec<PathBuf> = request.part.paths().into_iter().map(Path::to_owned).collect();
+        // An archive has the dump at its top.
+        let listed = |dump: &Path| match self.repository.kind {
+            Kind::Repository => dump.to_owned(),
+            Kind::Archives => Path::new("/").join(dump.file_name().unwrap_or_default()),
+        };
+        let dump = request.part.dump.iter().map(|(path, _)| listed(path));
+        let paths: Vec<PathBuf> = dump.chain(request.part.assets.iter().cloned()).collect();
         let mut tree = Tree::read(&request.part.assets, &request.exclude);
         if let Some((path, bytes)) = &request.part.dump {
-            tree.add_dump(path, state.dump_size.unwrap_or(*bytes));
+            tree.add_dump(path, listed(path), state.dump_size.unwrap_or(*bytes));
         }
         let parent = request.parent.as_ref().and_then(|id| state.find(id)).map(|s| &s.tree);
         let counts = tree.compare(parent);

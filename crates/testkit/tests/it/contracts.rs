@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use backupctl_application::ports::{Clock, Heartbeat, LockHolder, TargetState};
+use backupctl_application::registry::Storage;
 use backupctl_domain::project::Engine;
 use backupctl_domain::{ErrorCode, Failure};
 use backupctl_testkit::builders::{name, project};
@@ -155,8 +156,18 @@ async fn database_loader() {
 async fn remote_storage() {
     let bench = TestBench::new();
     let view = |project: &_| {
-        let storage = bench.repository.of(project);
-        (storage.clone() as Arc<_>, storage as Arc<_>)
+        let fake = bench.repository.of(project);
+        Storage { remote: fake.clone(), admin: fake.clone(), cache: Some(fake) }
     };
     contracts::remote_storage(view, &|| bench.clock.now(), &bench.work.dir("contract")).await;
+}
+
+#[tokio::test]
+async fn archive_storage() {
+    let bench = TestBench::new();
+    let view = |project: &_| {
+        let fake = bench.archives.of(project);
+        Storage { remote: fake.clone(), admin: fake, cache: None }
+    };
+    contracts::archive_storage(view, &|| bench.clock.now(), &bench.work.dir("contract")).await;
 }

@@ -1,8 +1,7 @@
 //! The promises of every repository, kept by restic.
 #![expect(clippy::disallowed_methods, reason = "restic stores by the system's clock")]
 
-use std::sync::Arc;
-
+use backupctl_application::registry::Storage;
 use backupctl_testkit::contracts;
 use jiff::Timestamp;
 
@@ -13,7 +12,7 @@ async fn remote_storage() {
     let world = World::new();
     let view = |project: &_| {
         let restic = world.restic_for(project, |_| {});
-        (restic.clone() as Arc<_>, restic as Arc<_>)
+        Storage { remote: restic.clone(), admin: restic.clone(), cache: Some(restic) }
     };
     let dir = world.path("contract");
     std::fs::create_dir(&dir).unwrap();

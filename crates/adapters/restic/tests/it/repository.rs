@@ -50,7 +50,7 @@ async fn auto_init_creates_it_once_and_never_where_one_was_before() {
     restic.prove(&stored, &world.part(None), &ctx()).await.unwrap();
     assert_eq!(world.calls(), ["snapshots", "init", "backup", "ls"]);
     let info = restic.check(&ctx()).await.unwrap();
-    assert_eq!((info.id.len(), info.tool.as_str()), (64, "restic 0.14.0"));
+    assert_eq!((info.id.as_ref().unwrap().len(), info.detail.as_str()), (64, "restic 0.14.0"));
     assert_eq!(restic.init(&ctx()).await.unwrap(), (info, false));
 
     // The disk is not mounted: the location is an empty folder.
@@ -133,7 +133,7 @@ async fn a_look_writes_nothing_and_init_remembers() {
     let world = World::new();
     let before = world.tree();
     let looks = world.restic_with(|target| target.cache_dir = Some(world.path("look-cache")));
-    assert_eq!(looks.check_tool().await.unwrap(), "0.14.0");
+    assert_eq!(looks.check_tool().await.unwrap().unwrap().version, "0.14.0");
     let info = looks.check(&ctx()).await.unwrap();
     assert_eq!(world.calls(), ["version", "cat"]);
     assert_eq!(world.tree(), before);

@@ -18,6 +18,7 @@ use backupctl_domain::destination::{ResticTarget, SnapshotMode};
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::tag::Tag;
 use backupctl_domain::{ProjectName, Redactor, Secret, Stage};
+use backupctl_testkit::builders::store_request;
 use backupctl_testkit::services::Repository;
 use tempfile::TempDir;
 
@@ -166,7 +167,7 @@ impl World {
 }
 
 pub(crate) fn request(part: SyncPart) -> StoreRequest {
-    StoreRequest { part, exclude: Vec::new(), parent: None }
+    store_request(part)
 }
 
 pub(crate) fn ctx() -> StageContext {

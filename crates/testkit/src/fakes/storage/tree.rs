@@ -46,11 +46,12 @@ impl Tree {
         tree
     }
 
-    /// Adds the dump file with the size that it is said to have.
-    pub(super) fn add_dump(&mut self, path: &Path, bytes: u64) {
+    /// Adds the dump file, under the path that it has in the snapshot, with the size that it is said to
+    /// have.
+    pub(super) fn add_dump(&mut self, path: &Path, listed: PathBuf, bytes: u64) {
         let content = fs::read(path).unwrap_or_else(|_| b"a dump".to_vec());
         let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
-        self.files.insert(path.to_owned(), Entry { content, bytes, modified });
+        self.files.insert(listed, Entry { content, bytes, modified });
     }
 
     fn walk(&mut self, path: &Path, exclude: &[String]) {
