@@ -12,8 +12,8 @@ use backupctl_application::use_cases::{
 };
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::{
-    BackupRun, DestinationRecord, ErrorCode, Failure, Project, RunStatus, Stage, StageOutcome,
-    Trigger,
+    BackupRun, DestinationName, DestinationRecord, ErrorCode, Failure, Project, RunStatus, Stage,
+    StageOutcome, Trigger,
 };
 use backupctl_testkit::TestBench;
 use backupctl_testkit::builders::{archive, at, name, project, restic};
@@ -66,7 +66,7 @@ async fn each_destination_has_its_copy_and_thins_out_by_its_own_rules() {
     let kept: Vec<_> = done.destinations.iter().map(|d| (d.removed, d.kept)).collect();
     assert_eq!(kept, [(Some(1), Some(1)), (Some(1), Some(2))]);
     let of: Vec<_> = done.snapshots.iter().map(|s| s.destination.clone().unwrap()).collect();
-    assert_eq!(of.iter().map(|n| n.as_str()).collect::<Vec<_>>(), ["restic", "archive"]);
+    assert_eq!(of.iter().map(DestinationName::as_str).collect::<Vec<_>>(), ["restic", "archive"]);
     assert!(done.snapshots[0].archive.is_none() && done.snapshots[1].archive.is_some());
     let message = done.stage(Stage::Sync).unwrap().message.clone().unwrap();
     assert!(message.contains("restic: ") && message.contains("archive: "), "{message}");
@@ -350,13 +350,13 @@ mod finding {
         let done = restore(&bench, None, None, "two").await.unwrap();
         assert_eq!(done.destination.unwrap().as_str(), "archive", "it has a newer one");
         let newest = bench.archives.all().pop().unwrap();
-        assert_eq!(done.snapshots, [newest.id.clone()]);
+        assert_eq!(done.snapshots, std::slice::from_ref(&newest.id));
         let done = restore(&bench, None, Some("restic"), "three").await.unwrap();
         assert_eq!(done.destination.unwrap().as_str(), "restic");
 
         let file = newest.archive.as_ref().unwrap().file_name().unwrap().to_str().unwrap();
         let done = restore(&bench, Some(file), None, "four").await.unwrap();
-        assert_eq!(done.snapshots, [newest.id.clone()], "by the name of the file");
+        assert_eq!(done.snapshots, std::slice::from_ref(&newest.id), "by the name of the file");
 
         bench.archives.fail_always("snapshots", unplugged());
         let done = restore(&bench, None, None, "five").await.unwrap();
@@ -389,7 +389,7 @@ mod finding {
         };
         let ctx = Restore::context(&shop, bench.cancel.clone());
         let done = Restore::new(&world, &shop, ctx).execute(&options).await.unwrap();
-        assert_eq!(done.snapshots, [all[0].id.clone()]);
+        assert_eq!(done.snapshots, std::slice::from_ref(&all[0].id));
     }
 
     #[tokio::test]

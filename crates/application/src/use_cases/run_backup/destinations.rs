@@ -149,12 +149,11 @@ impl Shared {
         let here: Vec<_> =
             snapshots.iter().filter(|s| s.destination.as_ref() == Some(&at.name)).collect();
         let ids: Vec<&str> = here.iter().map(|s| s.id.short()).collect();
-        let what = match here.iter().find_map(|s| s.archive.as_ref()) {
-            Some(archive) => backupctl_domain::ByteSize(archive.bytes).to_string(),
-            None => {
-                let reused: u64 = here.iter().map(|s| s.files_unmodified).sum();
-                format!("{reused} files unmodified")
-            }
+        let what = if let Some(archive) = here.iter().find_map(|s| s.archive.as_ref()) {
+            backupctl_domain::ByteSize(archive.bytes).to_string()
+        } else {
+            let reused: u64 = here.iter().map(|s| s.files_unmodified).sum();
+            format!("{reused} files unmodified")
         };
         let notes =
             if notes.is_empty() { String::new() } else { format!("; {}", notes.join("; ")) };
