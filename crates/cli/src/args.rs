@@ -150,9 +150,12 @@ pub(crate) enum Command {
     Snapshots {
         /// The project
         project: String,
-        /// At most so many
+        /// At most so many; of each destination, where the project has several
         #[arg(long, value_name = "N")]
         last: Option<usize>,
+        /// Only at this destination of the project
+        #[arg(long, value_name = "NAME")]
+        destination: Option<String>,
     },
     /// Bring files of a snapshot back
     #[command(
@@ -164,7 +167,7 @@ pub(crate) enum Command {
                       postgres://shop@localhost/shop_copy --create"
     )]
     Restore(RestoreArgs),
-    /// Apply the retention now, in the repository and to local dumps
+    /// Apply the retention now, at every destination and to local dumps
     #[command(
         long_about = "Removes what the project's retention does not keep any more, as a run does at \
                       its end: snapshots from the repository, whose space is freed, then old local \
@@ -179,7 +182,23 @@ pub(crate) enum Command {
         /// Every enabled project, in the order of the configuration
         #[arg(long)]
         all: bool,
+        /// Only at this destination of the project; local dumps stay
+        #[arg(long, value_name = "NAME", conflicts_with = "all")]
+        destination: Option<String>,
     },
+    /// Read stored snapshots back whole, and prove that they can be restored
+    #[command(
+        long_about = "Reads snapshots back whole and compares them with what was written, without \
+                      restoring them anywhere. An archive is read from its disk: by its checksum, and \
+                      where `encryption.identity_file` is at hand, or it is not encrypted, every file \
+                      in it against the manifest. A snapshot of restic is read through restic, which \
+                      checks every piece against its hash. Without a snapshot: the newest at each \
+                      destination.",
+        after_help = "Examples:\n  backupctl verify shop\n  backupctl verify shop 1a2b3c4d\n  \
+                      backupctl verify shop --all --destination stick\n\nExit status: 0 where all \
+                      that was read is whole; that of the first failure otherwise."
+    )]
+    Verify(VerifyArgs),
     /// Delete one snapshot for good
     #[command(after_help = "Examples:\n  backupctl snapshots shop\n  backupctl forget shop \
                             1a2b3c4d\n  backupctl forget shop 1a2b3c4d --yes")]
@@ -201,6 +220,9 @@ pub(crate) enum Command {
                       backupctl restic shop -- stats latest"
     )]
     Restic {
+        /// The destination, where the project has several repositories; else its first
+        #[arg(long, value_name = "NAME")]
+        destination: Option<String>,
         /// The project, and restic's arguments
         #[arg(
             required = true,
@@ -402,11 +424,14 @@ fn read_span(text: &str) -> Result<Duration, String> {
 pub(crate) struct RestoreArgs {
     /// The project
     pub project: String,
-    /// A snapshot's id or its beginning, or `latest`
+    /// A snapshot's id or its beginning, the name of an archive file, or `latest`
     pub snapshot: String,
     /// The folder to restore into; with --into, the folder in which the dump is to stay
     #[arg(required_unless_present = "into")]
     pub target: Option<PathBuf>,
+    /// Restore from this destination; else from the one that has the snapshot
+    #[arg(long, value_name = "NAME")]
+    pub destination: Option<String>,
     /// Only the database's dump, or only the asset paths
     #[arg(long, value_enum)]
     pub only: Option<OnlyArg>,
@@ -441,13 +466,32 @@ pub(crate) struct RestoreArgs {
     pub into_password_file: Option<PathBuf>,
 }
 
+/// `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The project
+    pub project: String,
+    /// A snapshot's id or its beginning, the name of an archive file, or `latest`
+    #[arg(default_value = "latest", conflicts_with = "all")]
+    pub snapshot: String,
+    /// Every snapshot that there is
+    #[arg(long)]
+    pub all: bool,
+    /// Only at this destination of the project
+    #[arg(long, value_name = "NAME")]
+    pub destination: Option<String>,
+}
+
 /// `forget`.
 #[derive(Debug, Args)]
 pub(crate) struct ForgetArgs {
     /// The project
     pub project: String,
-    /// The snapshot's id or its beginning
+    /// The snapshot's id or its beginning, or the name of an archive file
     pub snapshot: String,
+    /// Only at this destination of the project
+    #[arg(long, value_name = "NAME")]
+    pub destination: Option<String>,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
@@ -462,6 +506,9 @@ pub(crate) struct CacheArgs {
     /// The project
     #[arg(required_unless_present = "clear_all", conflicts_with = "clear_all")]
     pub project: Option<String>,
+    /// Only of this destination of the project
+    #[arg(long, value_name = "NAME", conflicts_with = "clear_all")]
+    pub destination: Option<String>,
     /// Remove it
     #[arg(long)]
     pub clear: bool,

@@ -20,4 +20,5 @@ pub(crate) mod serve;
 pub(crate) mod snapshots;
 pub(crate) mod status;
 pub(crate) mod systemd;
+pub(crate) mod verify;
 pub(crate) mod watch;

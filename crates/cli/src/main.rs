@@ -63,9 +63,10 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
             let query = commands::logs::Query { project, last, failed, run };
             commands::logs::run(&global, out, query).await
         }
-        Command::Snapshots { project, last } => {
-            commands::snapshots::run(&global, out, &project, last).await
+        Command::Snapshots { project, last, destination } => {
+            commands::snapshots::run(&global, out, &project, destination.as_deref(), last).await
         }
+        Command::Verify(args) => Box::pin(commands::verify::run(&global, out, args)).await,
         Command::Restore(args) => Box::pin(commands::restore::run(&global, out, args)).await,
         Command::Runs { command } => Box::pin(commands::runs::run(&global, out, command)).await,
         Command::Schedule { command } => {
@@ -74,12 +75,15 @@ async fn dispatch(cli: Cli, out: Out) -> CommandResult {
         Command::Systemd { command } => {
             Box::pin(commands::systemd::run(&global, out, command)).await
         }
-        Command::Prune { project, all: _ } => {
-            Box::pin(commands::prune::run(&global, out, project.as_deref())).await
+        Command::Prune { project, all: _, destination } => {
+            let at = destination.as_deref();
+            Box::pin(commands::prune::run(&global, out, project.as_deref(), at)).await
         }
         Command::Forget(args) => Box::pin(commands::forget::run(&global, out, args)).await,
         Command::Cache(args) => Box::pin(commands::cache::run(&global, out, args)).await,
-        Command::Restic { words } => commands::restic::run(&global, &out, words).await,
+        Command::Restic { destination, words } => {
+            commands::restic::run(&global, &out, destination.as_deref(), words).await
+        }
         Command::Health { project } => {
             Box::pin(commands::health::run(&global, out, project.as_deref())).await
         }

@@ -19,10 +19,10 @@ pub(crate) async fn run(global: &Global, out: Out, args: ForgetArgs) -> CommandR
     let project = app.project_to_read(&args.project).await?;
     snapshots::check_id(&project.name, &args.snapshot)?;
     let forget = Forget::new(&app.world, &project, app.cancel.clone());
-    let mut id = args.snapshot;
+    let (mut id, at) = (args.snapshot, args.destination.as_deref());
     if !args.yes {
         // What cannot be deleted in any case is told first.
-        let found = app.done(forget.find(&id, args.force).await)?;
+        let found = app.done(forget.find(&id, at, args.force).await)?;
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return Err(Failure::new(
                 ErrorCode::InvalidConfig,
@@ -41,20 +41,26 @@ pub(crate) async fn run(global: &Global, out: Out, args: ForgetArgs) -> CommandR
         // The one that was shown, whatever has come meanwhile.
         id = found.id.as_str().to_owned();
     }
-    let done = app.done(forget.execute(&id, args.force).await)?;
+    let done = app.done(forget.execute(&id, at, args.force).await)?;
     let out = &app.out;
     if out.is_json() {
         out.json(&json!({
             "project": project.name,
-            "forgotten": super::snapshots::to_json(&done.snapshot),
+            "destination": done.destination,
+            "forgotten": super::snapshots::to_json(&done.snapshot, &done.destination),
             "left": done.left,
         }));
         return Ok(status::SUCCESS);
     }
     out.line(format!(
-        "{GOOD}deleted{GOOD:#} snapshot {} of {}, {} left",
+        "{GOOD}deleted{GOOD:#} snapshot {} of {}{}, {} left",
         done.snapshot.id.short(),
         project.name,
+        if project.has_several_destinations() {
+            format!(" at {}", done.destination)
+        } else {
+            String::new()
+        },
         done.left
     ));
     Ok(status::SUCCESS)

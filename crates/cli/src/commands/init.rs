@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backupctl_adapters::application::context::StageContext;
-use backupctl_adapters::domain::{ErrorCode, Failure, ProjectName, Stage};
+use backupctl_adapters::domain::{
+    Destination, ErrorCode, Failure, Project, ProjectName, Stage,
+};
 use backupctl_adapters::{config, defaults};
 use serde_json::{Value, json};
 
@@ -99,11 +101,21 @@ async fn create(app: &App, project: Option<&str>) -> CommandResult {
     let audit = prepare_audit(app).await;
     tell(out, "audit", audit, &mut results, &mut first_error);
     for entry in app.entries(project)? {
-        let result = match app.project(&entry.name).await {
-            Ok(project) => repository(app, &project).await,
-            Err(error) => Err(error.failure),
+        let project = match app.project(&entry.name).await {
+            Ok(project) => project,
+            Err(error) => {
+                tell(out, &entry.name, Err(error.failure), &mut results, &mut first_error);
+                continue;
+            }
         };
-        tell(out, &entry.name, result, &mut results, &mut first_error);
+        for at in &project.destinations {
+            let result = prepare(app, &project, at).await;
+            let name = match project.has_several_destinations() {
+                true => format!("{}, {}", entry.name, at.name),
+                false => entry.name.clone(),
+            };
+            tell(out, &name, result, &mut results, &mut first_error);
+        }
     }
     if out.is_json() {
         out.json(&json!({"results": results}));
@@ -120,17 +132,20 @@ async fn prepare_audit(app: &App) -> Result<String, Failure> {
     Ok(format!("ready at {}", audit.location()))
 }
 
-async fn repository(
-    app: &App,
-    project: &backupctl_adapters::domain::Project,
-) -> Result<String, Failure> {
-    let (_, admin) = (app.world.registries.storage)(project)?;
+/// Makes a repository or a folder of archives, where it is not there.
+async fn prepare(app: &App, project: &Project, at: &Destination) -> Result<String, Failure> {
+    let storage = app.world.registries.storage(project, at)?;
     let redactor = Arc::new(project.redactor());
     let ctx = StageContext::new(Stage::Sync, app.cancel.clone(), redactor);
-    let (info, created) = admin.init(&ctx).await?;
+    let (info, created) = storage.admin.init(&ctx).await?;
     let verb = if created { "created" } else { "found" };
-    let id = info.id.get(..8).unwrap_or(&info.id);
-    Ok(format!("{verb} repository {id} at {}", info.location))
+    Ok(match &info.id {
+        Some(id) => {
+            let id = id.get(..8).unwrap_or(id);
+            format!("{verb} repository {id} at {}", info.location)
+        }
+        None => format!("{verb} the folder of archives {}", info.shown()),
+    })
 }
 
 fn tell(

@@ -12,29 +12,41 @@ use crate::render::{BAD, BOLD, DIM, GOOD, Out, WARN};
 use crate::wire::App;
 
 /// Runs the command; all enabled projects without one named.
-pub(crate) async fn run(global: &Global, out: Out, project: Option<&str>) -> CommandResult {
+pub(crate) async fn run(
+    global: &Global,
+    out: Out,
+    project: Option<&str>,
+    destination: Option<&str>,
+) -> CommandResult {
     let app = App::start(global, out).await?;
     match project {
-        Some(name) => one(&app, name).await,
+        Some(name) => one(&app, name, destination).await,
         None => all(&app).await,
     }
 }
 
-async fn one(app: &App, name: &str) -> CommandResult {
+async fn one(app: &App, name: &str, destination: Option<&str>) -> CommandResult {
     let project = app.project_to_read(name).await?;
-    let outcome = app.done(prune(&app.world, &project, &app.cancel).await)?;
+    let outcome = app.done(prune(&app.world, &project, destination, &app.cancel).await)?;
     if app.out.is_json() {
         app.out.json(&to_json(name, &outcome));
     } else {
         tell(&app.out, name, &outcome);
     }
-    Ok(status::SUCCESS)
+    Ok(outcome.failure().map_or(status::SUCCESS, |failure| failure.code.exit_status()))
 }
 
 async fn all(app: &App) -> CommandResult {
     let mut entries = app.entries(None)?;
     entries.retain(|entry| !entry.project.as_ref().is_ok_and(|p| !p.enabled));
-    let work = async |project: &_| prune(&app.world, project, &app.cancel).await;
+    let work = async |project: &_| {
+        // Of several destinations one that failed is a failure, once the others are thinned out.
+        let outcome = prune(&app.world, project, None, &app.cancel).await?;
+        match outcome.failure() {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(outcome),
+        }
+    };
     let outcome = each_project(app.config.as_ref(), entries, &app.cancel, work).await;
     tell_all(app, &outcome);
     Ok(app.interrupted_or(outcome.exit_status()))
@@ -81,15 +93,30 @@ pub(super) fn failed_json(name: &str, failure: &Failure) -> Value {
 }
 
 fn tell(out: &Out, name: &str, done: &PruneOutcome) {
-    let (snapshots, dumps) = (&done.snapshots, &done.dumps);
-    let size = snapshots.repository_bytes.map_or_else(String::new, |bytes| {
-        format!(" {DIM}(repository now {}){DIM:#}", ByteSize(bytes))
-    });
-    out.line(format!(
-        "{BOLD}{name}{BOLD:#}  {GOOD}{} snapshots removed{GOOD:#}, {} kept{size}",
-        snapshots.removed.len(),
-        snapshots.kept
-    ));
+    let dumps = &done.dumps;
+    let several = done.destinations.len() > 1;
+    for (destination, result) in &done.destinations {
+        let at = if several { format!(" ({destination})") } else { String::new() };
+        match result {
+            Ok(snapshots) => {
+                let size = snapshots.repository_bytes.map_or_else(String::new, |bytes| {
+                    format!(" {DIM}(now {}){DIM:#}", ByteSize(bytes))
+                });
+                out.line(format!(
+                    "{BOLD}{name}{BOLD:#}{at}  {GOOD}{} snapshots removed{GOOD:#}, {} kept{size}",
+                    snapshots.removed.len(),
+                    snapshots.kept
+                ));
+                for warning in &snapshots.warnings {
+                    out.line(format!("  {WARN}{warning}{WARN:#}"));
+                }
+            }
+            Err(failure) => {
+                out.line(format!("{BOLD}{name}{BOLD:#}{at}  {BAD}not pruned{BAD:#}"));
+                out.error(failure.code, &failure.full_message(), &failure.remedy);
+            }
+        }
+    }
     if !dumps.removed.is_empty() {
         out.line(format!(
             "  {} old local dumps removed, {} freed",
@@ -103,7 +130,8 @@ fn tell(out: &Out, name: &str, done: &PruneOutcome) {
     if out.is_quiet() {
         return;
     }
-    let ids: Vec<&str> = snapshots.removed.iter().map(SnapshotId::short).collect();
+    let total = done.total();
+    let ids: Vec<&str> = total.removed.iter().map(SnapshotId::short).collect();
     if !ids.is_empty() {
         out.line(format!("  {DIM}removed: {}{DIM:#}", ids.join(" ")));
     }
@@ -113,11 +141,31 @@ fn tell(out: &Out, name: &str, done: &PruneOutcome) {
 }
 
 fn to_json(name: &str, done: &PruneOutcome) -> Value {
+    let total = done.total();
+    let each = done.destinations.iter().map(|(destination, result)| match result {
+        Ok(report) => json!({
+            "destination": destination,
+            "removed": report.removed,
+            "kept": report.kept,
+            "repository_bytes": report.repository_bytes,
+            "warnings": report.warnings,
+            "error": null,
+        }),
+        Err(failure) => json!({
+            "destination": destination,
+            "removed": [], "kept": null, "repository_bytes": null, "warnings": [],
+            "error": {
+                "code": failure.code, "message": failure.full_message(), "stage": null,
+                "remedy": failure.remedy,
+            },
+        }),
+    });
     json!({
         "project": name,
-        "removed": done.snapshots.removed,
-        "kept": done.snapshots.kept,
-        "repository_bytes": done.snapshots.repository_bytes,
+        "removed": total.removed,
+        "kept": total.kept,
+        "repository_bytes": total.repository_bytes,
+        "destinations": each.collect::<Vec<_>>(),
         "dumps_removed": done.dumps.removed,
         "dumps_kept": done.dumps.kept,
         "freed_bytes": done.dumps.freed_bytes,

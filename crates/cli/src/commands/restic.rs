@@ -7,7 +7,9 @@
 use std::ffi::OsString;
 
 use backupctl_adapters::application::ports::ConfigLoader;
+use backupctl_adapters::application::use_cases::places;
 use backupctl_adapters::defaults;
+use backupctl_adapters::domain::Failure;
 
 use crate::args::Global;
 use crate::exit::{CommandError, CommandResult};
@@ -16,7 +18,12 @@ use crate::wire;
 
 /// Runs the command: the project, then restic's arguments, after a `--` or without. Returns only
 /// where there is no becoming restic.
-pub(crate) async fn run(global: &Global, out: &Out, words: Vec<OsString>) -> CommandResult {
+pub(crate) async fn run(
+    global: &Global,
+    out: &Out,
+    destination: Option<&str>,
+    words: Vec<OsString>,
+) -> CommandResult {
     let mut words = words.into_iter();
     let name = words.next().unwrap_or_default();
     let mut args: Vec<OsString> = words.collect();
@@ -31,6 +38,10 @@ pub(crate) async fn run(global: &Global, out: &Out, words: Vec<OsString>) -> Com
     };
     let project = wire::valid_project(&loaded, &name.to_string_lossy(), out)?;
     let project = config.resolve_secrets(project.for_its_repository()).await?;
-    let restic = defaults::restic(&settings.base_dir, &defaults::identity(), &project)?;
+    let all = places::chosen(&project, destination)?;
+    // A folder of archives says itself that it is no repository.
+    let at = all.iter().find(|at| at.restic().is_some()).or(all.first());
+    let at = at.ok_or_else(|| Failure::internal("the project has no destination"))?;
+    let restic = defaults::restic(&settings.base_dir, &defaults::identity(), &project, at)?;
     Err(CommandError::from(restic.replace_process(args)))
 }

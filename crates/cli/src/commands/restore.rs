@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use backupctl_adapters::application::use_cases::{
     Only, Restore, RestoreOptions, guide::import_guide,
 };
-use backupctl_adapters::domain::{ByteSize, ErrorCode, Failure, SnapshotId};
+use backupctl_adapters::domain::{ByteSize, ErrorCode, Failure, SnapshotId, Stage};
 use serde_json::json;
 
 use crate::args::{Global, OnlyArg, RestoreArgs};
 use crate::exit::{CommandError, CommandResult, status};
+use crate::render::progress::watching;
 use crate::render::{GOOD, Out};
 use crate::wire::App;
 
@@ -53,6 +54,7 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
     }
     let options = RestoreOptions {
         snapshot: (args.snapshot != "latest").then(|| args.snapshot.clone()),
+        destination: args.destination.clone(),
         target,
         only: args.only.map(|o| match o {
             OnlyArg::Db => Only::Db,
@@ -63,7 +65,8 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
         decompress: args.decompress,
         force: args.force,
     };
-    let ctx = Restore::context(&project, app.cancel.clone());
+    let mut ctx = Restore::context(&project, app.cancel.clone());
+    ctx.observer = watching(out, Stage::Sync);
     let restored = Restore::new(&app.world, &project, ctx).execute(&options).await;
     let outcome = restored.map_err(|failure| end(&app, failure))?;
     if out.is_json() {
@@ -71,6 +74,7 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
             "project": project.name,
             "target": options.target,
             "snapshots": outcome.snapshots,
+            "destination": outcome.destination,
             "files": outcome.files,
             "bytes": outcome.bytes,
             "dump": outcome.dump,
@@ -81,11 +85,15 @@ pub(crate) async fn run(global: &Global, out: Out, args: RestoreArgs) -> Command
     }
     let ids: Vec<&str> = outcome.snapshots.iter().map(SnapshotId::short).collect();
     out.line(format!(
-        "{GOOD}restored{GOOD:#} {} {}, {} from {} to {}",
+        "{GOOD}restored{GOOD:#} {} {}, {} from {}{} to {}",
         outcome.files,
         if outcome.files == 1 { "file" } else { "files" },
         ByteSize(outcome.bytes),
         ids.join(", "),
+        match &outcome.destination {
+            Some(name) if project.has_several_destinations() => format!(" at {name}"),
+            _ => String::new(),
+        },
         options.target.display()
     ));
     if let Some(dump) = &outcome.dump {

@@ -40,6 +40,7 @@ pub(crate) async fn run(app: &App, args: &RestoreArgs, url: &str) -> CommandResu
     let project = app.project_to_read(&args.project).await?;
     let options = IntoOptions {
         snapshot: (args.snapshot != "latest").then(|| args.snapshot.clone()),
+        destination: args.destination.clone(),
         target: args.target.as_deref().map(target_of),
         decompress: args.decompress,
         database,

@@ -252,12 +252,19 @@ fn summary(out: &Out, run: &BackupRun) {
         out.line(format!("  dump      {} ({})", dump.file, ByteSize(dump.bytes)));
     }
     for s in &run.snapshots {
-        out.line(format!(
-            "  snapshot  {}  {DIM}({} new data, {} files unmodified){DIM:#}",
-            s.id.short(),
-            ByteSize(s.bytes_added),
-            s.files_unmodified
-        ));
+        let what = match &s.archive {
+            Some(archive) => format!("{} ({})", archive.file, ByteSize(archive.bytes)),
+            None => format!(
+                "{DIM}({} new data, {} files unmodified){DIM:#}",
+                ByteSize(s.bytes_added),
+                s.files_unmodified
+            ),
+        };
+        let at = match &s.destination {
+            Some(name) if run.destinations.len() > 1 => format!("  {name}"),
+            _ => String::new(),
+        };
+        out.line(format!("  snapshot  {}{at}  {what}", s.id.short()));
     }
     if let Some(bytes) = run.repository_bytes {
         out.line(format!("  repository {}", ByteSize(bytes)));

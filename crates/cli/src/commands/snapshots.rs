@@ -1,14 +1,15 @@
-//! `backupctl snapshots`: what the repository holds of a project.
+//! `backupctl snapshots`: what the destinations of a project hold.
 
 use backupctl_adapters::application::ports::Snapshot;
-use backupctl_adapters::application::use_cases::list_snapshots;
-use backupctl_adapters::domain::{ByteSize, notice, tag};
+use backupctl_adapters::application::use_cases::{Listing, Located, list_snapshots};
+use backupctl_adapters::domain::retention::Proof;
+use backupctl_adapters::domain::{ByteSize, DestinationName, Project, notice, tag};
 use serde_json::json;
 
 use crate::args::Global;
 use crate::exit::{CommandResult, status};
 use crate::render::table::Table;
-use crate::render::{DIM, Out};
+use crate::render::{BAD, DIM, Out};
 use crate::wire::App;
 
 /// Runs the command.
@@ -16,43 +17,85 @@ pub(crate) async fn run(
     global: &Global,
     out: Out,
     project: &str,
+    destination: Option<&str>,
     last: Option<usize>,
 ) -> CommandResult {
     let app = App::start_to_read(global, out).await?;
     let project = app.project_to_read(project).await?;
-    let snapshots = list_snapshots(&app.world, &project, last, &app.cancel).await?;
+    let listing = list_snapshots(&app.world, &project, destination, last, &app.cancel).await?;
+    tell(&app, &project, &listing);
+    // What is listed is not all: whoever reads it must not take it for that.
+    let silent = listing.silent.first();
+    Ok(silent.map_or(status::SUCCESS, |(_, failure)| failure.code.exit_status()))
+}
+
+fn tell(app: &App, project: &Project, listing: &Listing) {
     let out = &app.out;
     if out.is_json() {
-        let list: Vec<_> = snapshots.iter().map(to_json).collect();
-        out.json(&json!({"snapshots": list}));
-        return Ok(status::SUCCESS);
+        let list: Vec<_> =
+            listing.snapshots.iter().map(|s| to_json(&s.snapshot, &s.destination)).collect();
+        let silent = listing.silent.iter().map(|(name, failure)| {
+            json!({
+                "destination": name, "code": failure.code, "message": failure.full_message(),
+                "remedy": failure.remedy,
+            })
+        });
+        let mut document = json!({"snapshots": list});
+        if !listing.silent.is_empty() {
+            document["unreachable"] = silent.collect();
+        }
+        out.json(&document);
+        return;
     }
-    if snapshots.is_empty() {
+    if listing.snapshots.is_empty() {
         out.line(format!("no snapshots of {} yet", project.name));
-        return Ok(status::SUCCESS);
+    } else {
+        table(app, project, listing);
     }
+    for (name, failure) in &listing.silent {
+        let message = format!("{name} could not be asked: {}", failure.full_message());
+        out.error(failure.code, &message, &failure.remedy);
+    }
+}
+
+fn table(app: &App, project: &Project, listing: &Listing) {
     let tz = &app.global.timezone;
-    let mut table = Table::new(&["SNAPSHOT", "TIME", "TAGS", "SIZE", "HOST", "PATHS"]);
-    for s in &snapshots {
+    let several = project.has_several_destinations();
+    let mut head = vec!["SNAPSHOT", "TIME", "TAGS", "SIZE", "HOST", "PATHS"];
+    if several {
+        head.insert(1, "DESTINATION");
+    }
+    let mut table = Table::new(&head);
+    for Located { destination, snapshot: s } in &listing.snapshots {
         let tags: Vec<String> = s.tags.iter().map(|t| tag::shown(t)).collect();
         let paths: Vec<String> = s.paths.iter().map(|p| p.display().to_string()).collect();
-        table.row(vec![
+        // Of an archive its file is what somebody has to find.
+        let shown = match (&s.archive, s.proof) {
+            (Some(file), Some(Proof::Proven)) => file.display().to_string(),
+            (Some(file), Some(proof)) => format!("{} ({})", file.display(), proof.as_str()),
+            _ => paths.join(" "),
+        };
+        let style = if s.proof == Some(Proof::Damaged) { BAD } else { DIM };
+        let mut row = vec![
             (s.id.short().to_owned(), None),
             (s.time.to_zoned(tz.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(), None),
             (tags.join(", "), None),
             (s.bytes.map(|b| ByteSize(b).to_string()).unwrap_or_default(), None),
             (s.host.clone(), Some(DIM)),
-            (paths.join(" "), Some(DIM)),
-        ]);
+            (shown, Some(style)),
+        ];
+        if several {
+            row.insert(1, (destination.to_string(), None));
+        }
+        table.row(row);
     }
     for line in table.lines() {
-        out.line(line.trim_end());
+        app.out.line(line.trim_end());
     }
-    Ok(status::SUCCESS)
 }
 
 /// A snapshot with the keys of every list.
-pub(super) fn to_json(s: &Snapshot) -> serde_json::Value {
+pub(super) fn to_json(s: &Snapshot, destination: &DestinationName) -> serde_json::Value {
     json!({
         "id": s.id,
         "short_id": s.id.short(),
@@ -61,5 +104,8 @@ pub(super) fn to_json(s: &Snapshot) -> serde_json::Value {
         "paths": s.paths,
         "host": s.host,
         "bytes": s.bytes,
+        "destination": destination,
+        "archive": s.archive,
+        "proof": s.proof.map(Proof::as_str),
     })
 }

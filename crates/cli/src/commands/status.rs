@@ -107,6 +107,12 @@ fn remark(p: &ProjectStatus, now: Timestamp, tz: &TimeZone) -> (String, Style) {
         parts.push(pause);
         style = WARN;
     }
+    let late = p.destinations.iter().filter(|d| d.freshness.is_late(now));
+    let late: Vec<&str> = late.map(|d| d.name.as_str()).collect();
+    if p.destinations.len() > 1 && !late.is_empty() {
+        parts.push(format!("nothing new at {}", late.join(", ")));
+        style = if style == BAD { BAD } else { WARN };
+    }
     match (&p.running, &p.last_run) {
         (Some(run), _) => {
             parts.push(match run.current_stage {
@@ -282,6 +288,22 @@ fn tell_standing(app: &App, name: &str, p: &ProjectStatus) {
         out.line(&found.message);
         if let Some(remedy) = &found.remedy {
             out.line(format!("  {BOLD}fix:{BOLD:#} {remedy}"));
+        }
+    }
+    if p.destinations.len() > 1 {
+        let mut table = Table::new(&["DESTINATION", "STATE", "LAST STORED", "REQUIRED", "AT"]);
+        for d in &p.destinations {
+            let word = d.freshness.as_str();
+            table.row(vec![
+                (d.name.to_string(), None),
+                (words(word), Some(self::style(word))),
+                (d.stored_at.map_or_else(|| "never".into(), |at| short_time(at, tz)), None),
+                (if d.required { "yes" } else { "no" }.to_owned(), Some(DIM)),
+                (d.location.clone(), Some(DIM)),
+            ]);
+        }
+        for line in table.lines() {
+            out.line(line.trim_end());
         }
     }
     out.line("");

@@ -1,11 +1,12 @@
 //! What a run shows while it goes on: bars on a terminal, plain lines elsewhere, JSON events on
 //! request.
 
-use std::sync::Mutex;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backupctl_adapters::application::context::{Observer, RunEvent};
-use backupctl_adapters::domain::{StageOutcome, human};
+use backupctl_adapters::domain::{Stage, StageOutcome, human};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -133,6 +134,16 @@ impl Observer for Bars {
             RunEvent::Warning { message } => self.above(&format!("{WARN}!{WARN:#} {message}")),
         }
     }
+}
+
+/// Watches work of one stage outside a run: a live line on a terminal for people, nothing elsewhere.
+pub(crate) fn watching(out: &Out, stage: Stage) -> Arc<dyn Observer> {
+    if !std::io::stderr().is_terminal() || out.is_json() || out.is_quiet() {
+        return Arc::new(Silent);
+    }
+    let bars = Bars::new(out.clone());
+    bars.event(&RunEvent::StageStarted { stage, attempt: 1 });
+    Arc::new(bars)
 }
 
 fn spinner(template: &str) -> ProgressStyle {

@@ -81,8 +81,12 @@ pub(crate) fn run(out: &Out, run: &BackupRun, tz: &TimeZone) {
     }
     for s in &run.snapshots {
         let tags: Vec<String> = s.tags.iter().map(|t| tag::shown(t)).collect();
+        let at = match &s.destination {
+            Some(name) if run.destinations.len() > 1 => format!("{name}  "),
+            _ => String::new(),
+        };
         out.line(format!(
-            "snapshot  {}  {}  ({} new data; files: {} new, {} changed, {} unmodified)",
+            "snapshot  {}  {at}{}  ({} new data; files: {} new, {} changed, {} unmodified)",
             s.id.short(),
             tags.join(", "),
             ByteSize(s.bytes_added),
@@ -90,7 +94,16 @@ pub(crate) fn run(out: &Out, run: &BackupRun, tz: &TimeZone) {
             s.files_changed,
             s.files_unmodified
         ));
+        if let Some(archive) = &s.archive {
+            let parts = match archive.parts {
+                1 => String::new(),
+                n => format!(" in {n} parts"),
+            };
+            out.line(format!("archive   {}, {}{parts}", archive.file, ByteSize(archive.bytes)));
+            out.line(format!("          {DIM}{}{DIM:#}", archive.checksum));
+        }
     }
+    destinations(out, run);
     if let Some(bytes) = run.repository_bytes {
         out.line(format!("repository {}", ByteSize(bytes)));
     }
@@ -106,6 +119,28 @@ pub(crate) fn run(out: &Out, run: &BackupRun, tz: &TimeZone) {
         let stage = error.stage.map(|s| format!(" at {s}")).unwrap_or_default();
         out.line(format!("{BAD}error[{}]{stage}:{BAD:#} {}", error.code, error.message));
         out.line(format!("  {BOLD}fix:{BOLD:#} {}", error.remedy));
+    }
+}
+
+/// How it went at each destination, where there are several.
+fn destinations(out: &Out, run: &BackupRun) {
+    if run.destinations.len() < 2 {
+        return;
+    }
+    let mut table = Table::new(&["DESTINATION", "STORED", "TRIES", "REQUIRED", ""]);
+    for d in &run.destinations {
+        let (stored, style) = if d.stored { ("yes", GOOD) } else { ("no", BAD) };
+        let remark = d.error.as_ref().map(|e| format!("{}: {}", e.code, e.message));
+        table.row(vec![
+            (d.name.to_string(), None),
+            (stored.to_owned(), Some(style)),
+            (if d.attempts > 1 { d.attempts.to_string() } else { String::new() }, None),
+            (if d.required { "yes" } else { "no" }.to_owned(), Some(DIM)),
+            (first_line(&remark.unwrap_or_else(|| d.location.clone())), Some(DIM)),
+        ]);
+    }
+    for line in table.lines() {
+        out.line(line.trim_end());
     }
 }
 
