@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use backupctl_application::ports::ConfigIssue;
+use backupctl_domain::destination::Destination;
 use backupctl_domain::project::{Assets, Hooks, Monitor};
-use backupctl_domain::retention::{KeepPolicy, Retention};
+use backupctl_domain::retention::{KeepPolicy, Retention, is_span};
 use backupctl_domain::schedule::{CatchUp, Schedule};
 use backupctl_domain::{Project, ProjectName, Secret};
 use figment::value::Dict;
@@ -21,7 +22,6 @@ use crate::keys::Scope;
 use crate::layers::{Arena, FileLayer, Origin, merge};
 use crate::reader::{Context, HOOK_VARIABLES, HOOKS, Purpose, Reader};
 use crate::shell;
-use crate::text::is_restic_span;
 use crate::yaml::{Node, Yaml};
 
 /// What was found out about a project.
@@ -91,7 +91,7 @@ fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Op
     let database = database::read(r).or(r.ctx.purpose.is_reading().then_some(None));
     let compression = database::compression(r);
     let assets = Assets { paths: r.paths("assets.paths"), exclude: r.list("assets.exclude") };
-    let restic = destination::read(r, shared);
+    let destination = destination::read(r, shared);
     let enabled = r.flag("enabled").unwrap_or(true);
     let timeout = r.minutes("timeout_minutes");
     let retention = if r.ctx.purpose.is_reading() { Retention::default() } else { retention(r) };
@@ -113,7 +113,7 @@ fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Op
         database: database?,
         compression,
         assets,
-        restic: restic?,
+        destinations: vec![Destination { keep: retention.keep.clone(), ..destination? }],
         retention,
         encryption,
         hooks,
@@ -185,12 +185,13 @@ fn retention(r: &mut Reader<'_, '_>) -> Retention {
             monthly: r.small("retention.keep_monthly").unwrap_or(0),
             yearly: r.small("retention.keep_yearly").unwrap_or(0),
             within: r.text("retention.keep_within"),
+            days: None,
         }
     } else {
         default.keep
     };
     if let (Some(within), Some(leaf)) = (&keep.within, r.leaf("retention.keep_within"))
-        && !is_restic_span(within)
+        && !is_span(within)
     {
         let message = format!("`{within}` is no time span of restic's form `2y5m7d3h`");
         r.wrong("retention.keep_within", leaf, message);

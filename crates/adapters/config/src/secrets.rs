@@ -105,9 +105,12 @@ fn first_line(bytes: &[u8]) -> Option<Secret> {
 
 /// Every secret of a project, with its key.
 pub(crate) fn with_keys(project: &mut Project) -> Vec<(String, &mut Secret)> {
-    let mut all = vec![("restic.password".to_owned(), &mut project.restic.password)];
-    for (name, secret) in &mut project.restic.env {
-        all.push((format!("restic.env.{name}"), secret));
+    let several = project.has_several_destinations();
+    let mut all = Vec::new();
+    for (number, destination) in project.destinations.iter_mut().enumerate() {
+        let start = if several { format!("destinations[{number}].") } else { String::new() };
+        let secrets = destination.secrets_mut().into_iter();
+        all.extend(secrets.map(|(key, secret)| (format!("{start}{key}"), secret)));
     }
     if let Some(password) = project.database.as_mut().and_then(|d| d.password.as_mut()) {
         all.push(("database.password".to_owned(), password));

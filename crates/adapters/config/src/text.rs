@@ -52,23 +52,6 @@ pub(crate) fn flag(text: &str) -> Option<bool> {
     }
 }
 
-/// Whether this is a span as restic's `--keep-within` takes it: `2y5m7d3h`.
-pub(crate) fn is_restic_span(text: &str) -> bool {
-    let mut digits = 0;
-    let mut last = 0;
-    for c in text.chars() {
-        match (c, "ymdh".find(c)) {
-            ('0'..='9', _) => digits += 1,
-            (_, Some(at)) if digits > 0 && at + 1 > last => {
-                digits = 0;
-                last = at + 1;
-            }
-            _ => return false,
-        }
-    }
-    last > 0 && digits == 0
-}
-
 /// Encodes a text for a part of a URL.
 pub(crate) fn percent_encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, b| {
@@ -98,20 +81,6 @@ mod tests {
         }
         assert_eq!(span_text(Duration::from_hours(2)), "2h");
         assert_eq!(span_text(Duration::from_mins(90)), "90m");
-    }
-
-    #[test]
-    fn restic_spans_are_told_from_others() {
-        for (text, good) in [
-            ("2y5m7d3h", true),
-            ("14d", true),
-            ("", false),
-            ("5d2y", false),
-            ("d", false),
-            ("7", false),
-        ] {
-            assert_eq!(is_restic_span(text), good, "{text}");
-        }
     }
 
     #[test]

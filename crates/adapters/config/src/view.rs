@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backupctl_domain::destination::{HostKeyCheck, ResticTarget, SnapshotMode};
+use backupctl_domain::destination::{HostKeyCheck, ResticTarget, SnapshotMode, Target};
 use backupctl_domain::project::{Channel, Database, Encryption, Monitor, SmtpSecurity};
 use backupctl_domain::redact::MASK;
 use backupctl_domain::schedule::CatchUp;
@@ -39,7 +39,12 @@ pub(crate) fn masked(project: &Project, redactor: &Redactor) -> Value {
         },
     );
     view.put("assets", json!({"paths": project.assets.paths, "exclude": project.assets.exclude}));
-    view.put("restic", restic(&project.restic));
+    for destination in &project.destinations {
+        match &destination.target {
+            Target::Restic(target) => view.put("restic", restic(target)),
+            Target::Archive(_) => {}
+        }
+    }
     let keep = &project.retention.keep;
     view.put(
         "retention",

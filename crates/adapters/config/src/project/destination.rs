@@ -1,13 +1,23 @@
 //! `restic` and `archive`: where backups go.
 
-use backupctl_domain::destination::{ResticTarget, SnapshotMode, SshTarget};
+use backupctl_domain::destination::{
+    Destination, DestinationName, ResticTarget, SnapshotMode, SshTarget, Target,
+};
+use backupctl_domain::retention::KeepPolicy;
 
 use crate::global::Shared;
 use crate::reader::Reader;
 use crate::ssh::parse_sftp;
 
+/// The destination; `None`, with an issue, if there is none that can be used.
+pub(super) fn read(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<Destination> {
+    let target = Target::Restic(Box::new(target(r, shared)?));
+    let name = DestinationName::new(target.kind()).ok()?;
+    Some(Destination { name, required: true, keep: KeepPolicy::default(), target })
+}
+
 /// The repository; `None`, with an issue, if there is none that can be used.
-pub(super) fn read(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<ResticTarget> {
+fn target(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<ResticTarget> {
     let repository = r.given("restic.repository") || r.given("restic.repository_path");
     if r.given("archive.path") || (r.section_chosen("archive") && !repository) {
         return archive(r);

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use backupctl_adapter_config::{Environment, FileConfig};
 use backupctl_application::ports::{ConfigIssue, ConfigLoader, LoadedConfig};
+use backupctl_domain::destination::ResticTarget;
 use backupctl_domain::{Failure, Project};
 
 /// A folder with a configuration, and the variables around it.
@@ -110,4 +111,10 @@ impl Site {
     async fn warnings(&self) -> String {
         self.told(&self.load().await.warnings)
     }
+}
+
+/// The repository of a project that has one destination.
+fn restic(project: &Project) -> &ResticTarget {
+    let [destination] = &project.destinations[..] else { panic!("not one destination") };
+    destination.restic().unwrap()
 }

@@ -10,7 +10,7 @@ use backupctl_domain::project::{
     Algorithm, Channel, EncryptionType, Engine, Monitor, SmtpSecurity,
 };
 
-use crate::Site;
+use crate::{Site, restic};
 
 const PROJECTS: &str = include_str!("../../../../../docs/guides/migrating/projects.yml");
 const VARIABLES: &str = include_str!("../../../../../docs/guides/migrating/.env.example");
@@ -64,17 +64,17 @@ async fn the_example_loads_unchanged() {
 
     let all = projects(&site).await;
     let [shop, crm, analytics, files] = &all[..] else { panic!("{}", all.len()) };
-    assert_eq!(shop.restic.repository, "sftp:u123456@u123456.your-storagebox.de:backups/shop");
-    assert_eq!(shop.restic.ssh.as_ref().unwrap().port, 23);
-    assert_eq!(shop.restic.password.expose().unwrap(), "shop-repository-secret");
+    assert_eq!(restic(shop).repository, "sftp:u123456@u123456.your-storagebox.de:backups/shop");
+    assert_eq!(restic(shop).ssh.as_ref().unwrap().port, 23);
+    assert_eq!(restic(shop).password.expose().unwrap(), "shop-repository-secret");
     assert_eq!(shop.compression.unwrap().algorithm, Algorithm::Zstd);
     assert_eq!((shop.retention.keep.weekly, shop.retention.keep.monthly), (4, 0));
     let Some(Monitor::UptimeKuma { base_url, .. }) = &shop.monitor else { panic!() };
     assert_eq!(base_url, "https://kuma.example.com");
 
     assert_eq!(crm.database.as_ref().unwrap().engine, Engine::Mysql);
-    assert_eq!(crm.restic.snapshot_mode, SnapshotMode::Separate);
-    assert_eq!(crm.restic.password.expose().unwrap(), "default-repository-secret");
+    assert_eq!(restic(crm).snapshot_mode, SnapshotMode::Separate);
+    assert_eq!(restic(crm).password.expose().unwrap(), "default-repository-secret");
     let Channel::Email(mail) = &crm.notifications[0] else { panic!() };
     assert_eq!((mail.port, mail.security), (587, SmtpSecurity::StartTls));
     assert_eq!(mail.user.as_deref(), Some("backup@example.com"));
@@ -180,7 +180,7 @@ async fn defaults_of_the_tool_before_hold_for_its_own_variables() {
     let url = config.global.as_ref().unwrap().audit_url.clone();
     assert!(url.expose().unwrap().ends_with("@backupctl-audit-db:5432/backup_audit"));
     let shop = &projects(&site).await[0];
-    assert_eq!(shop.restic.ssh.as_ref().unwrap().port, 23);
+    assert_eq!(restic(shop).ssh.as_ref().unwrap().port, 23);
     assert_eq!(shop.encryption.as_ref().unwrap().kind, EncryptionType::Gpg);
     // A key of age is one, whatever the variables are for.
     let age = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";

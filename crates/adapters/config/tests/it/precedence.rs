@@ -7,7 +7,7 @@ use backupctl_domain::destination::HostKeyCheck;
 use backupctl_domain::project::{Channel, EmailChannel, EncryptionType, Monitor, SmtpSecurity};
 use backupctl_domain::retention::KeepPolicy;
 
-use crate::Site;
+use crate::{Site, restic};
 
 const LAYERS: &str = "
 retry: {count: 1}
@@ -26,7 +26,7 @@ async fn global(site: &Site) -> GlobalSettings {
 }
 
 async fn password(site: &Site) -> String {
-    site.only().await.restic.password.expose().unwrap().to_owned()
+    restic(&site.only().await).password.expose().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -52,12 +52,12 @@ async fn the_strongest_layers_form_of_a_secret_and_kind_of_destination_hold() {
     let site = site.var("RESTIC_PASSWORD", "x");
     let project = site.only().await;
     assert!(
-        matches!(project.restic.password, backupctl_domain::Secret::Command(c) if c == "echo own")
+        matches!(&restic(&project).password, backupctl_domain::Secret::Command(c) if c == "echo own")
     );
 
     let site = Site::new(&LAYERS.replace("password: own", "repository_path: own"));
     let project = site.var("SSH_HOST", "h").only().await;
-    assert_eq!(project.restic.repository, "sftp:h:own");
+    assert_eq!(restic(&project).repository, "sftp:h:own");
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn global_keys_come_from_defaults_file_and_environment() {
 #[tokio::test]
 async fn ssh_reaches_repositories() {
     let ssh = "ssh: {host: box, user: u1, port: '23', key_path: k, host_key_check: accept-new}\n";
-    for (restic, repository, host, user, port) in [
+    for (location, repository, host, user, port) in [
         ("repository_path: /abs", "sftp:u1@box:/abs", "box", Some("u1"), 23),
         ("repository_path: ./rel", "sftp:u1@box:./rel", "box", Some("u1"), 23),
         ("repository_path: rel", "sftp:u1@box:rel", "box", Some("u1"), 23),
@@ -106,16 +106,17 @@ async fn ssh_reaches_repositories() {
         ("repository: 'sftp://v@h:2222/p'", "sftp://v@h:2222/p", "h", Some("v"), 2222),
     ] {
         let site = Site::new(&format!(
-            "{ssh}projects:\n  - name: p\n    restic:\n      password: x\n      {restic}\n"
+            "{ssh}projects:\n  - name: p\n    restic:\n      password: x\n      {location}\n"
         ));
-        let target = site.only().await.restic;
+        let project = site.only().await;
+        let target = restic(&project);
         assert_eq!(target.repository, repository);
-        let ssh = target.ssh.unwrap();
+        let ssh = target.ssh.as_ref().unwrap();
         assert_eq!((ssh.host.as_str(), ssh.user.as_deref(), ssh.port), (host, user, port));
         assert_eq!(ssh.key_path, Some(site.path().join("k")));
         assert_eq!(ssh.host_key_check, HostKeyCheck::AcceptNew);
     }
-    let restic = |r: &str| {
+    let repository = |r: &str| {
         Site::new(&format!(
             "projects:\n  - {{name: p, restic: {{password: x, repository: '{r}'}}}}\n"
         ))
@@ -123,10 +124,10 @@ async fn ssh_reaches_repositories() {
     for (given, kept) in
         [("s3:h/b", "s3:h/b"), ("rest:https://h/", "rest:https://h/"), ("/srv/r", "/srv/r")]
     {
-        assert_eq!(restic(given).only().await.restic.repository, kept);
+        assert_eq!(restic(&repository(given).only().await).repository, kept);
     }
-    let site = restic("./r");
-    assert_eq!(site.only().await.restic.repository, site.path().join("r").to_str().unwrap());
+    let site = repository("./r");
+    assert_eq!(restic(&site.only().await).repository, site.path().join("r").to_str().unwrap());
 }
 
 #[tokio::test]

@@ -2,14 +2,14 @@
 
 use backupctl_adapter_config::{reference_markdown, schema, starter_config, starter_env};
 
-use crate::Site;
+use crate::{Site, restic};
 
 #[tokio::test]
 async fn the_starter_loads_as_it_is() {
     let site = Site::new(&starter_config("my-app")).dotenv(&starter_env("a \"b\\ $c#"));
     let project = site.only().await;
     assert_eq!(project.name.as_str(), "my-app");
-    assert_eq!(project.restic.password.expose().unwrap(), "a \"b\\ $c#");
+    assert_eq!(restic(&project).password.expose().unwrap(), "a \"b\\ $c#");
     assert_eq!(site.warnings().await, "");
     assert!(starter_config("x").lines().count() <= 40);
 }

@@ -6,12 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use backupctl_application::ports::ConfigLoader;
 use backupctl_domain::{ErrorCode, Failure, Secret};
 
-use crate::Site;
+use crate::{Site, restic};
 
 async fn resolved(site: &Site) -> Result<String, Failure> {
     let project = site.loader().resolve_secrets(site.only().await).await?;
     assert!(project.secrets().iter().all(|secret| secret.expose().is_ok()));
-    Ok(project.restic.password.expose().unwrap().to_owned())
+    Ok(restic(&project).password.expose().unwrap().to_owned())
 }
 
 fn with(form: &str) -> Site {

@@ -2,7 +2,7 @@
 
 use backupctl_application::ports::ConfigLoader;
 
-use crate::Site;
+use crate::{Site, restic};
 
 const YAML: &str = "\
 uptime_kuma_base_url: ${KUMA}
@@ -27,7 +27,7 @@ async fn variables_of_the_backup_alone_may_be_unset() {
     assert!(config.issues().is_empty(), "{}", site.told(config.issues()));
     let project =
         loader.resolve_secrets(config.projects[0].project.clone().unwrap()).await.unwrap();
-    assert_eq!(project.restic.password.expose().unwrap(), "geheim");
+    assert_eq!(restic(&project).password.expose().unwrap(), "geheim");
     assert!(project.notifications.is_empty() && project.monitor.is_none());
     assert!(project.hooks.pre_backup.is_none());
     let database = project.database.unwrap();
