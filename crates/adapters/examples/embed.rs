@@ -55,9 +55,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} ended as {}", run.run_id, run.status.as_str());
 
     // The snapshot is there, by the same ports.
-    let (storage, _) = (world.registries.storage)(&project)?;
+    let storage = world.registries.storage(&project, &project.destinations[0])?;
     let ctx = StageContext::new(Stage::Sync, Cancel::new(), Arc::new(project.redactor()));
-    let snapshots = storage.snapshots(&ctx).await?;
+    let snapshots = storage.remote.snapshots(&ctx).await?;
     println!("{} snapshot(s) in the repository", snapshots.len());
     if run.status != RunStatus::Success || snapshots.len() != 1 {
         return Err(format!("{:?}", run.error).into());

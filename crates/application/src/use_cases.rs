@@ -41,7 +41,7 @@ pub use each::{EachOutcome, each_project};
 pub use everybody::{ToldEverybody, everybody};
 pub use forget::{Forget, Forgotten};
 pub use health::{Health, HealthCheck, HealthReport, NoAudit};
-pub use metrics::{LastRun, Metrics, ProjectMetrics};
+pub use metrics::{DestinationMetrics, LastRun, Metrics, ProjectMetrics};
 pub use prune::{PruneOutcome, kept_text, prune};
 pub use recover::{RecoverReport, RecoverStartup};
 pub use restore::{Only, Restore, RestoreOptions, RestoreOutcome};

@@ -192,8 +192,8 @@ pub struct SnapshotInfo {
     /// The destination that it was stored at; `null` in records of versions that knew only one.
     #[serde(default)]
     pub destination: Option<DestinationName>,
-    /// The file that it is, at a destination of archives; no key elsewhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The file that it is, at a destination of archives; `null` elsewhere.
+    #[serde(default)]
     pub archive: Option<ArchiveInfo>,
 }
 

@@ -79,6 +79,7 @@ fn encode(metrics: &Metrics) -> prometheus::Result<String> {
         }
     }
     words(&registry, &metrics.projects)?;
+    destinations(&registry, &metrics.projects)?;
     machine(&registry, metrics)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut text)?;
@@ -113,6 +114,26 @@ fn words(registry: &Registry, projects: &[ProjectMetrics]) -> prometheus::Result
             // Two entries of one name, which is an error of the configuration, have one count.
             counter.reset();
             counter.inc_by(*count);
+        }
+    }
+    Ok(())
+}
+
+/// What each destination of a project has.
+fn destinations(registry: &Registry, projects: &[ProjectMetrics]) -> prometheus::Result<()> {
+    let labels = &["project", "destination"];
+    let help = "When the newest run started that is stored at the destination.";
+    let name = "backupctl_destination_last_stored_timestamp_seconds";
+    let stored = gauge(registry, name, help, labels)?;
+    let help = "Whether a backup that was promised is missing at the destination.";
+    let overdue = gauge(registry, "backupctl_destination_overdue", help, labels)?;
+    for p in projects {
+        for d in &p.destinations {
+            let labels = [p.project.as_str(), d.destination.as_str()];
+            if let Some(at) = d.last_stored {
+                stored.get_metric_with_label_values(&labels)?.set(seconds(at));
+            }
+            overdue.get_metric_with_label_values(&labels)?.set(truth(d.is_overdue));
         }
     }
     Ok(())

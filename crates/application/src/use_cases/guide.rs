@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use backupctl_domain::Project;
+use backupctl_domain::archive_name::Packed;
+use backupctl_domain::destination::ArchiveTarget;
 use backupctl_domain::project::{Database, EncryptionType, Engine};
+use backupctl_domain::{Destination, Project};
 
 /// The import steps for a project, as lines for people. `target` is the folder restored into.
 /// `snapshot` is the one to restore, an id or `latest`.
@@ -37,9 +39,42 @@ pub fn import_guide(project: &Project, snapshot: &str, target: &Path) -> String 
             paths.join("\n")
         ));
     }
+    let archives = project.destinations.iter().filter_map(Destination::archive);
+    steps.extend(archives.map(|archive| by_hand(project, archive, target)));
     let numbered: Vec<String> =
         steps.iter().enumerate().map(|(i, s)| format!("{}. {s}", i + 1)).collect();
     format!("How to bring {name} back\n\n{}\n", numbered.join("\n\n"))
+}
+
+/// An archive opened with standard tools alone.
+fn by_hand(project: &Project, archive: &ArchiveTarget, target: &Path) -> String {
+    let packed = project.compression.map(Packed::from);
+    let encrypted = project.encryption.is_some();
+    let ext = packed.map_or_else(String::new, |packed| format!(".{}", packed.extension()));
+    let ext = if encrypted { format!("{ext}.age") } else { ext };
+    let file = format!("{}_YYYYMMDD_HHMMSS.tar{ext}", project.name);
+    let (file, parts) = match archive.split_size {
+        None => (file, ""),
+        Some(_) => (file, ".*"),
+    };
+    let file = format!("{}{parts}", quoted(&archive.path.join(file)));
+    let mut pipe = vec![format!("cat {file}")];
+    if encrypted {
+        let identity = project.encryption.as_ref().and_then(|e| e.identity_file.as_deref());
+        let identity = identity.map_or_else(|| "IDENTITY".to_owned(), quoted);
+        pipe.push(format!("age --decrypt --identity {identity}"));
+    }
+    pipe.extend(packed.map(|packed| match packed {
+        Packed::Zstd => "zstd -d".to_owned(),
+        Packed::Gzip => "gunzip".to_owned(),
+    }));
+    pipe.push(format!("tar -x -p --xattrs --xattrs-include='*' -C {}", quoted(target)));
+    format!(
+        "Without backupctl, an archive opens with standard tools, as root where owners are to come \
+         back. MANIFEST.json in it lists every file with its BLAKE3 checksum (`b3sum`); a dump in it \
+         whose name ends with .age is decrypted once more with the same key:\n{}",
+        pipe.join(" | ")
+    )
 }
 
 /// A path as a shell takes it.

@@ -64,6 +64,19 @@ pub struct ProjectMetrics {
     pub repository_bytes: Option<u64>,
     /// How many of its recorded runs have failed, by code.
     pub failures: Vec<(String, u64)>,
+    /// Each of its destinations.
+    pub destinations: Vec<DestinationMetrics>,
+}
+
+/// How one destination of a project stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationMetrics {
+    /// Its name.
+    pub destination: String,
+    /// When the newest run started that was stored there.
+    pub last_stored: Option<Timestamp>,
+    /// Whether a backup that was promised is missing there.
+    pub is_overdue: bool,
 }
 
 /// A run that has ended.
@@ -176,6 +189,15 @@ fn judged(world: &World, p: &ProjectStatus, memory: Option<&ScheduleMemory>) -> 
         is_paused: memory.map(|_| p.pause.is_some()),
         due,
         last_success: p.last_success_at,
+        destinations: p
+            .destinations
+            .iter()
+            .map(|d| DestinationMetrics {
+                destination: d.name.to_string(),
+                last_stored: d.stored_at,
+                is_overdue: d.freshness.is_late(now),
+            })
+            .collect(),
         ..ProjectMetrics::default()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use backupctl_application::ports::{
     ConfigLoader as _, FallbackEntry, LockHolder, ScheduleStore as _,
 };
+use backupctl_application::use_cases::DestinationMetrics;
 use backupctl_application::use_cases::metrics::{LastRun, Metrics, ProjectMetrics, gather};
 use backupctl_domain::schedule::memory::{MachineMemory, Pause, ScheduleMemory, SummaryMemory};
 use backupctl_domain::{DumpInfo, ErrorCode, Project, SnapshotId, SnapshotInfo, Stage};
@@ -92,6 +93,11 @@ async fn a_fresh_project_in_numbers() {
             bytes_added: Some(15),
             repository_bytes: Some(1 << 30),
             failures: Vec::new(),
+            destinations: vec![DestinationMetrics {
+                destination: "restic".to_owned(),
+                last_stored: Some(at("2026-03-17T02:00:00Z")),
+                is_overdue: false,
+            }],
         }
     );
 }

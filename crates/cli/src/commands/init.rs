@@ -7,9 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backupctl_adapters::application::context::StageContext;
-use backupctl_adapters::domain::{
-    Destination, ErrorCode, Failure, Project, ProjectName, Stage,
-};
+use backupctl_adapters::domain::{Destination, ErrorCode, Failure, Project, ProjectName, Stage};
 use backupctl_adapters::{config, defaults};
 use serde_json::{Value, json};
 

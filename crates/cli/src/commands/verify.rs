@@ -60,7 +60,10 @@ fn tell(app: &App, project: &Project, one: &VerifyOutcome) {
             ));
         }
         Err(failure) => {
-            out.line(format!("{BAD}not whole{BAD:#} {BOLD}{}{BOLD:#}{at} {what}", project.name).trim_end());
+            out.line(
+                format!("{BAD}not whole{BAD:#} {BOLD}{}{BOLD:#}{at} {what}", project.name)
+                    .trim_end(),
+            );
             out.error(failure.code, &failure.full_message(), &failure.remedy);
         }
     }

@@ -122,6 +122,7 @@ fn a_record_is_written_as_the_contract_says_and_read_back() {
                 "files_changed": 3,
                 "files_unmodified": 4,
                 "destination": null,
+                "archive": null,
             }],
             "repository_bytes": null,
             "host": "host",

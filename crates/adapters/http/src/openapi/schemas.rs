@@ -21,6 +21,8 @@ pub(super) fn all() -> Map<String, Value> {
         ("StageRecord", stage_record()),
         ("DumpInfo", dump_info()),
         ("SnapshotInfo", snapshot_info()),
+        ("DestinationRecord", destination_record()),
+        ("DestinationStatus", destination_status()),
         ("Event", event()),
         ("EventData", event_data()),
         ("ErrorCode", codes()),
@@ -148,6 +150,7 @@ fn project_status() -> Value {
         ("paused_until", maybe(moment())),
         ("last_run", about("The newest run, of any end.", maybe(schema_of("Run")))),
         ("last_success", about("When the newest success began.", maybe(moment()))),
+        ("destinations", list(schema_of("DestinationStatus"))),
     ])
 }
 
@@ -250,6 +253,7 @@ fn run() -> Value {
         ("duration", maybe(seconds())),
         ("dump", maybe(schema_of("DumpInfo"))),
         ("assets", list(asset)),
+        ("destinations", about("How it went at each.", list(schema_of("DestinationRecord")))),
         ("snapshots", list(schema_of("SnapshotInfo"))),
         ("repository_bytes", maybe(count())),
         ("host", text()),
@@ -292,6 +296,8 @@ fn dump_info() -> Value {
 }
 
 fn snapshot_info() -> Value {
+    let archive =
+        object([("file", text()), ("bytes", count()), ("parts", count()), ("checksum", text())]);
     object([
         ("id", text()),
         ("tags", list(text())),
@@ -299,6 +305,35 @@ fn snapshot_info() -> Value {
         ("files_new", count()),
         ("files_changed", count()),
         ("files_unmodified", count()),
+        ("destination", about("Where it is.", maybe(text()))),
+        ("archive", about("The file that it is, at a destination of archives.", maybe(archive))),
+    ])
+}
+
+fn destination_record() -> Value {
+    object([
+        ("name", text()),
+        ("kind", one_of(&["restic", "archive"])),
+        ("required", flag()),
+        ("location", text()),
+        ("stored", about("Whether all that the run made is proven to be there.", flag())),
+        ("attempts", count()),
+        ("error", maybe(schema_of("RunError"))),
+        ("removed", about("Snapshots that retention removed.", maybe(count()))),
+        ("kept", maybe(count())),
+        ("bytes", about("The size of what is there.", maybe(count()))),
+    ])
+}
+
+fn destination_status() -> Value {
+    let states = ["fresh", "overdue", "never_ran", "paused", "disabled", "unscheduled"];
+    object([
+        ("destination", text()),
+        ("kind", one_of(&["restic", "archive"])),
+        ("required", flag()),
+        ("location", text()),
+        ("state", about("Whether it has a backup as new as promised.", one_of(&states))),
+        ("last_stored", about("When the newest run began that is stored there.", maybe(moment()))),
     ])
 }
 

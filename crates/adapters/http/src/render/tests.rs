@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use backupctl_application::use_cases::LastRun;
+use backupctl_application::use_cases::{DestinationMetrics, LastRun};
 
 use super::*;
 
@@ -30,6 +30,18 @@ fn shop() -> ProjectMetrics {
         bytes_added: Some(0),
         repository_bytes: Some(1 << 40),
         failures: vec![("DISK_FULL".to_owned(), 1), ("REPO_LOCKED".to_owned(), 12)],
+        destinations: vec![
+            DestinationMetrics {
+                destination: "box".to_owned(),
+                last_stored: Some(at("2026-03-17T02:00:00.500Z")),
+                is_overdue: true,
+            },
+            DestinationMetrics {
+                destination: "stick".to_owned(),
+                last_stored: None,
+                is_overdue: false,
+            },
+        ],
     }
 }
 
@@ -80,7 +92,7 @@ fn the_rules_of_the_format_are_kept() {
     let families = checked(&render(&everything()));
     // Each of the numbers that a rule may be built upon is there.
     let names: Vec<&str> = families.keys().map(String::as_str).collect();
-    assert_eq!(names.len(), GAUGES.len() + 8, "{names:?}");
+    assert_eq!(names.len(), GAUGES.len() + 10, "{names:?}");
 }
 
 /// Reads the text as strictly as `promtool check metrics`; returns the series of each family.

@@ -29,24 +29,27 @@ pub(super) const LOW: Explanation = Explanation {
 
 pub(super) const FILE_TOO_LARGE: Explanation = Explanation {
     meaning: "The file system cannot hold a file of the size that is expected. FAT32 ends at \
-              4 GiB - 1 byte (4294967295 bytes) however much space is free; this was checked \
-              before writing.",
+              4 GiB - 1 byte (4294967295 bytes) however much space is free. It is checked before \
+              writing, by the size of the last one, and again while writing; nothing unfinished stays.",
     causes: &[
         "a USB stick or an SD card still has the FAT32 (vfat) format that it was sold with",
         "the archive or dump has grown past the limit after months below it",
         "a limit of the process on file sizes (`ulimit -f`, `LimitFSIZE=` of systemd) is lower \
          than the file",
+        "`archive.split_size` is larger than what the file system can hold",
     ],
-    remedy: "reformat the disk, which erases it (`parted DEV mklabel gpt mkpart backup ext4 1MiB \
-             100%`, then `mkfs.ext4` on the new partition; exFAT for sharing with other systems), \
-             or use another disk",
+    remedy: "reformat the disk, which erases it: `umount DEV1`, `parted --script DEV mklabel gpt \
+             mkpart backup ext4 1MiB 100%`, `mkfs.ext4 -L backup DEV1`, with DEV as `lsblk` shows it \
+             (exFAT by `mkfs.exfat` instead, for sharing it with other systems); or set `archive.split_size: \
+             4000MiB`, which makes numbered parts that `cat` joins; or use another disk",
 };
 
 pub(super) const NOT_MOUNTED: Explanation = Explanation {
-    meaning: "The path lies on the root file system although a disk should be mounted there. \
-              Writing would have filled this machine instead of the disk.",
+    meaning: "The path lies on another file system than the disk that should be mounted there, or the \
+              disk went away in the middle. Writing would have filled this machine instead of the \
+              disk.",
     causes: &[
-        "the stick or disk is not plugged in, or the network share is down",
+        "the stick or disk is not plugged in, was pulled out, or the network share is down",
         "it is plugged in, but nothing mounts it: no line in /etc/fstab, or one with another UUID",
         "it is mounted at another folder than `archive.path` says",
         "the folder is meant to be on this machine's own disk",
