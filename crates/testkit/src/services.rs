@@ -15,6 +15,7 @@ mod redis;
 mod restic;
 mod smtp;
 mod sshd;
+mod stick;
 mod template;
 
 pub use docker::DockerClient;
@@ -27,6 +28,7 @@ pub use redis::Redis;
 pub use restic::Repository;
 pub use smtp::{Mail, Part, SmtpFault, SmtpSink, SmtpStep, SmtpTls};
 pub use sshd::Sshd;
+pub use stick::Stick;
 
 use std::net::TcpListener;
 

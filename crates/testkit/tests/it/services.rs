@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use backupctl_testkit::services::{
     HttpReceiver, MariaDb, Postgres, Reply, Repository, SmtpFault, SmtpSink, SmtpStep, SmtpTls,
-    Sshd,
+    Sshd, Stick,
 };
 
 const QUICK: &str = Repository::QUICK_PASSWORD;
@@ -184,4 +184,29 @@ fn a_hanging_sink_ends_the_conversation_when_it_ends() {
     }
     drop(sink);
     assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
+}
+
+#[test]
+fn a_stick_is_seen_by_who_is_led_to_it_and_survives_being_pulled_out() {
+    let work = backupctl_testkit::WorkDir::new();
+    let stick = Stick::plug_in(&work.join("usb"), "1m");
+    let inside = |script: &str| {
+        let prefix = stick.prefix();
+        #[expect(clippy::disallowed_methods, reason = "a program of the system, led to the stick")]
+        let mut command = std::process::Command::new(&prefix[0]);
+        let folder = stick.folder().display().to_string();
+        let status = command.args(&prefix[1..]).args(["sh", "-c", script, "sh", &folder]).status();
+        status.unwrap().success()
+    };
+    assert!(inside("mountpoint -q \"$1\" && echo one > \"$1/file\""));
+    assert_eq!(stick.names("."), ["file"]);
+    assert!(!work.join("usb/file").exists(), "nobody else sees it");
+    assert!(!inside("head -c 2000000 /dev/zero > \"$1/large\" 2> /dev/null"), "it has its size");
+    stick.set_read_only(true);
+    assert!(!inside("echo two 2> /dev/null > \"$1/file\""));
+    stick.pull_out();
+    assert!(!inside("mountpoint -q \"$1\" || test -e \"$1/file\""));
+    stick.plug_in_again();
+    assert!(inside("echo three > \"$1/file\""));
+    assert_eq!(std::fs::read_to_string(stick.on_it("file")).unwrap(), "three\n");
 }
