@@ -48,7 +48,7 @@ const fn need(
 }
 
 /// The one table of what is needed from the system.
-const NEEDS: [Need; 25] = [
+const NEEDS: [Need; 28] = [
     need("cc", "gcc", Purpose::Demo, "links the programs; compiles SQLite, zstd and ring"),
     need("/usr/include/stdio.h", "libc6-dev", Purpose::Demo, "C headers for the same"),
     need("/usr/include/gpgme.h", "libgpgme-dev", Purpose::Demo, "GnuPG's library, for gpg keys"),
@@ -59,6 +59,9 @@ const NEEDS: [Need; 25] = [
     need("gpg", "gnupg", Purpose::Test, "encrypts with gpg; makes keys for tests"),
     need("age", "age", Purpose::Test, "reads our files with the standard tool; bench"),
     need("age-keygen", "age", Purpose::Test, "makes keys for tests"),
+    need("tar", "tar", Purpose::Test, "reads our archives with the standard tool; bench"),
+    need("b3sum", "b3sum", Purpose::Test, "reads our checksums with the standard tool"),
+    need("faketime", "faketime", Purpose::Test, "lets the days of a test pass"),
     need("ssh", "openssh-client", Purpose::Test, "reaches sftp repositories"),
     need("ssh-keygen", "openssh-client", Purpose::Test, "makes keys for tests"),
     need("sshd", "openssh-server", Purpose::Test, "private sftp server of the tests"),

@@ -8,10 +8,12 @@
     reason = "helpers of tests end the test where the world is not as it must be"
 )]
 
+mod archive;
 mod commands;
 mod compat;
 mod configuration;
 mod container;
+mod destinations;
 mod dry_run;
 mod errors;
 mod failures;

@@ -4,10 +4,12 @@
 mod claims;
 mod gate;
 mod process;
+mod stick;
 
 pub(crate) use claims::{STAGES, words};
 pub(crate) use gate::Gate;
 pub(crate) use process::{Output, Running, mentioning, wait_until};
+pub(crate) use stick::{OnStick, faithful};
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -228,6 +230,14 @@ impl World {
 #[expect(clippy::disallowed_methods, reason = "the one place of these tests that starts programs")]
 pub(crate) fn command(program: &str) -> Command {
     Command::new(program)
+}
+
+/// So many bytes that no compression makes fewer.
+pub(crate) fn random(bytes: usize) -> Vec<u8> {
+    let mut noise = vec![0; bytes];
+    let mut source = fs::File::open("/dev/urandom").unwrap();
+    std::io::Read::read_exact(&mut source, &mut noise).unwrap();
+    noise
 }
 
 /// Where a program of the system is.
