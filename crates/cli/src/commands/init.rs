@@ -108,9 +108,10 @@ async fn create(app: &App, project: Option<&str>) -> CommandResult {
         };
         for at in &project.destinations {
             let result = prepare(app, &project, at).await;
-            let name = match project.has_several_destinations() {
-                true => format!("{}, {}", entry.name, at.name),
-                false => entry.name.clone(),
+            let name = if project.has_several_destinations() {
+                format!("{}, {}", entry.name, at.name)
+            } else {
+                entry.name.clone()
             };
             tell(out, &name, result, &mut results, &mut first_error);
         }

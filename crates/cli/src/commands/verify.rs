@@ -28,7 +28,9 @@ pub(crate) async fn run(global: &Global, out: Out, args: VerifyArgs) -> CommandR
         let list: Vec<Value> = outcomes.iter().map(to_json).collect();
         app.out.json(&json!({"project": project.name, "verified": list}));
     } else {
-        outcomes.iter().for_each(|one| tell(&app, &project, one));
+        for one in &outcomes {
+            tell(&app, &project, one);
+        }
     }
     let failed = outcomes.iter().find_map(|one| one.result.as_ref().err());
     Ok(failed.map_or(status::SUCCESS, |failure| failure.code.exit_status()))
@@ -36,9 +38,10 @@ pub(crate) async fn run(global: &Global, out: Out, args: VerifyArgs) -> CommandR
 
 fn tell(app: &App, project: &Project, one: &VerifyOutcome) {
     let out = &app.out;
-    let at = match project.has_several_destinations() {
-        true => format!(" at {}", one.destination),
-        false => String::new(),
+    let at = if project.has_several_destinations() {
+        format!(" at {}", one.destination)
+    } else {
+        String::new()
     };
     let what = one.snapshot.as_ref().map_or_else(String::new, |s| {
         let time = notice::local_time(s.time, &app.global.timezone);

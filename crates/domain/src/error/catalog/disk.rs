@@ -41,7 +41,7 @@ pub(super) const FILE_TOO_LARGE: Explanation = Explanation {
     remedy: "reformat the disk, which erases it: `umount DEV1`, `parted --script DEV mklabel gpt \
              mkpart backup ext4 1MiB 100%`, `mkfs.ext4 -L backup DEV1`, with DEV as `lsblk` shows it \
              (exFAT by `mkfs.exfat` instead, for sharing it with other systems); or set `archive.split_size: \
-             4000MiB`, which makes numbered parts that `cat` joins; or use another disk",
+             3900MiB`, which makes numbered parts that `cat` joins; or use another disk",
 };
 
 pub(super) const NOT_MOUNTED: Explanation = Explanation {
