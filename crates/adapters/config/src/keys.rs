@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Amount,
     /// A time span such as `90m`.
     Span,
+    /// A number of bytes such as `4GB`, not less than [`LEAST_SIZE`].
+    Size,
     Path,
     List,
     Paths,
@@ -85,6 +87,9 @@ impl Key {
         self.scope == scope || self.scope == Scope::Both
     }
 }
+
+/// The least that a [`Kind::Size`] may be, in bytes: less is a slip of the unit.
+pub(crate) const LEAST_SIZE: u64 = 64 << 10;
 
 /// The two other forms of a secret.
 pub(crate) const SECRET_FORMS: [&str; 2] = ["_file", "_command"];

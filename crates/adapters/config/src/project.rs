@@ -4,14 +4,14 @@ pub(crate) mod channels;
 mod database;
 mod destination;
 mod encryption;
+mod retention;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use backupctl_application::ports::ConfigIssue;
-use backupctl_domain::destination::Destination;
 use backupctl_domain::project::{Assets, Hooks, Monitor};
-use backupctl_domain::retention::{KeepPolicy, Retention, is_span};
+use backupctl_domain::retention::Retention;
 use backupctl_domain::schedule::{CatchUp, Schedule};
 use backupctl_domain::{Project, ProjectName, Secret};
 use figment::value::Dict;
@@ -20,6 +20,7 @@ use crate::environment::Source;
 use crate::global::Shared;
 use crate::keys::Scope;
 use crate::layers::{Arena, FileLayer, Origin, merge};
+use crate::project::retention::Rules;
 use crate::reader::{Context, HOOK_VARIABLES, HOOKS, Purpose, Reader};
 use crate::shell;
 use crate::yaml::{Node, Yaml};
@@ -87,16 +88,22 @@ fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Op
              port and name the address in `database.host`, or set `database.via: docker:CONTAINER`",
         );
     }
+    let to_read = r.ctx.purpose.is_reading();
     let schedule = schedule(r, shared);
-    let database = database::read(r).or(r.ctx.purpose.is_reading().then_some(None));
+    let database = database::read(r).or(to_read.then_some(None));
     let compression = database::compression(r);
     let assets = Assets { paths: r.paths("assets.paths"), exclude: r.list("assets.exclude") };
-    let destination = destination::read(r, shared);
+    let rules = if to_read { Rules::default() } else { Rules::read(r) };
+    let destination = destination::read(r, shared, &rules);
     let enabled = r.flag("enabled").unwrap_or(true);
     let timeout = r.minutes("timeout_minutes");
-    let retention = if r.ctx.purpose.is_reading() { Retention::default() } else { retention(r) };
+    let archives = destination::is_archive(r);
+    let keep = if archives { rules.of_archives() } else { rules.of_repository() };
+    let retention = Retention { local_days: rules.local_days(), keep };
     let encryption = encryption::read(r);
-    let to_read = r.ctx.purpose.is_reading();
+    if archives && !to_read {
+        encryption::check_for_archives(r, encryption.as_ref());
+    }
     let hooks = if to_read { Hooks::default() } else { hooks(r) };
     let verification = r.flag("verification.enabled").unwrap_or(true);
     let untold = r.ctx.purpose == Purpose::Read;
@@ -113,7 +120,7 @@ fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Op
         database: database?,
         compression,
         assets,
-        destinations: vec![Destination { keep: retention.keep.clone(), ..destination? }],
+        destinations: vec![destination?],
         retention,
         encryption,
         hooks,
@@ -169,42 +176,6 @@ fn schedule(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<Schedule> {
             None
         }
     }
-}
-
-fn retention(r: &mut Reader<'_, '_>) -> Retention {
-    const KEEPS: [&str; 7] = ["last", "hourly", "daily", "weekly", "monthly", "yearly", "within"];
-    let default = Retention::default();
-    let chosen = KEEPS.iter().any(|keep| r.chosen(&format!("retention.keep_{keep}")));
-    let local_days = r.small("retention.local_days").unwrap_or(default.local_days);
-    let keep = if chosen {
-        KeepPolicy {
-            last: r.small("retention.keep_last").unwrap_or(0),
-            hourly: r.small("retention.keep_hourly").unwrap_or(0),
-            daily: r.small("retention.keep_daily").unwrap_or(0),
-            weekly: r.small("retention.keep_weekly").unwrap_or(0),
-            monthly: r.small("retention.keep_monthly").unwrap_or(0),
-            yearly: r.small("retention.keep_yearly").unwrap_or(0),
-            within: r.text("retention.keep_within"),
-            days: None,
-        }
-    } else {
-        default.keep
-    };
-    if let (Some(within), Some(leaf)) = (&keep.within, r.leaf("retention.keep_within"))
-        && !is_span(within)
-    {
-        let message = format!("`{within}` is no time span of restic's form `2y5m7d3h`");
-        r.wrong("retention.keep_within", leaf, message);
-    }
-    let misread = r.issues.iter().any(|issue| issue.key.starts_with("retention.keep_"));
-    if keep.is_empty() && !misread {
-        r.missing(
-            "retention",
-            "every `keep_…` is 0, which would remove every snapshot; keep at least one, e.g. \
-             `keep_daily: 7`",
-        );
-    }
-    Retention { local_days, keep }
 }
 
 fn hooks(r: &mut Reader<'_, '_>) -> Hooks {

@@ -127,14 +127,19 @@ impl<'r, 'a> Reader<'r, 'a> {
     /// Whether something is wrong with a key's value, or with that of a secret's other form: then it is
     /// not missing as well.
     pub(crate) fn misread(&self, path: &str) -> bool {
+        // Reading does without a value that does not resolve, and tells nothing of it.
+        let done_without = self.ctx.purpose.is_reading() && self.given(path);
+        done_without || self.told(path)
+    }
+
+    /// Whether it has been written down what is wrong with a key, or with a secret's other form.
+    pub(crate) fn told(&self, path: &str) -> bool {
         let key = self.shown_key(path);
         let of = |told: &str| {
             told.strip_prefix(&key)
                 .is_some_and(|form| form.is_empty() || SECRET_FORMS.contains(&form))
         };
-        // Reading does without a value that does not resolve, and tells nothing of it.
-        let done_without = self.ctx.purpose.is_reading() && self.given(path);
-        done_without || self.issues.iter().any(|issue| of(&issue.key))
+        self.issues.iter().any(|issue| of(&issue.key))
     }
 
     /// Whether a key is given by somebody, and not by the built-in defaults alone.
@@ -337,10 +342,11 @@ impl<'r, 'a> Reader<'r, 'a> {
 }
 
 /// What reading a project's snapshots needs of the configuration.
-const NEEDED_TO_READ: [&str; 8] = [
+const NEEDED_TO_READ: [&str; 9] = [
     "name",
     "base_dir",
     "restic",
+    "archive",
     "ssh",
     "assets",
     "encryption.enabled",

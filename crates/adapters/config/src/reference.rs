@@ -53,6 +53,8 @@ systemd's `$CREDENTIALS_DIRECTORY`, then from the file's folder) or as `password
 command that prints it within 30 seconds). The variable has these forms too: `RESTIC_PASSWORD_FILE`.
 - A relative path counts from the configuration file's folder; `~/` is the home folder.
 - A time span is `90m`, `2h`, `1d`.
+- A size is `4GB`, `3900MiB`, `2G`, `500K`, or a number of bytes. Units are powers of 1024, whichever \
+way they are written.
 - Where a list is meant, a single value is a list of one.
 - Top-level keys that begin with `x-` are free, e.g. for YAML anchors.
 ";

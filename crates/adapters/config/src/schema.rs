@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Default, Key, Kind, Known, SECRET_FORMS, Scope, join, names_in};
+use crate::keys::{Default, Key, Kind, Known, LEAST_SIZE, SECRET_FORMS, Scope, join, names_in};
 
 /// The JSON Schema (2020-12) of the configuration file. Unknown keys are denied.
 pub fn schema() -> Value {
@@ -76,6 +76,10 @@ fn value(key: &Key, name: &str) -> Value {
         Kind::Flag => json!({"anyOf": [{"type": "boolean"}, variable]}),
         Kind::Count(least, most) => {
             json!({"anyOf": [{"type": "integer", "minimum": least, "maximum": most}, variable]})
+        }
+        Kind::Size => {
+            let text = json!({"type": "string", "pattern": "^ *[0-9]+ *([kKmMgGtT]([iI]?[bB])?|[bB])? *$"});
+            json!({"anyOf": [{"type": "integer", "minimum": LEAST_SIZE}, text, variable]})
         }
         Kind::Amount => json!({"anyOf": [{"type": "number", "minimum": 0}, variable]}),
         Kind::Choice(words) => json!({"anyOf": [{"enum": words}, variable]}),

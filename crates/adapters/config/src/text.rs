@@ -43,6 +43,33 @@ pub(crate) fn span_text(duration: Duration) -> String {
     }
 }
 
+/// Reads `4GB`, `3900MiB`, `2G`, `500K` and numbers of bytes: units are powers of 1024, however they are
+/// written.
+pub(crate) fn size(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = match unit.trim_start() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1 << 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// Writes a size the way [`size`] reads it, in the largest unit that leaves no remainder.
+pub(crate) fn size_text(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = |(power, _): &(u32, &str)| bytes > 0 && bytes.is_multiple_of(1 << power);
+    match units.into_iter().find(whole) {
+        Some((power, unit)) => format!("{}{unit}", bytes >> power),
+        None => bytes.to_string(),
+    }
+}
+
 /// Reads what YAML and people write for yes and no.
 pub(crate) fn flag(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
@@ -81,6 +108,30 @@ mod tests {
         }
         assert_eq!(span_text(Duration::from_hours(2)), "2h");
         assert_eq!(span_text(Duration::from_mins(90)), "90m");
+    }
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        let gib = 1 << 30;
+        for (text, bytes) in [
+            ("4GB", 4 * gib),
+            ("4gib", 4 * gib),
+            ("2G", 2 * gib),
+            ("2 g", 2 * gib),
+            ("3900MiB", 3900 << 20),
+            ("500K", 500 << 10),
+            ("1tb", 1 << 40),
+            ("1048576", 1 << 20),
+            ("70000B", 70_000),
+        ] {
+            assert_eq!(size(text), Some(bytes), "{text}");
+            assert_eq!(size(&size_text(bytes)), Some(bytes), "{text}");
+        }
+        for text in ["", "GB", "-1G", "1.5G", "4X", "4GiBs", "99999999999999999999", "99999999T"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+        assert_eq!(size_text(4 * gib), "4GiB");
+        assert_eq!(size_text(70_000), "70000");
     }
 
     #[test]

@@ -501,7 +501,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Path,
         env: &[],
         default: None,
-        meaning: "instead of restic: a folder on a mounted disk that gets one encrypted archive per run (not available in this version)",
+        meaning: "instead of restic: a folder, on a disk that is mounted there, that gets one archive a run; encrypted with age unless `encryption.enabled: false` is written out",
     },
     Key {
         path: "archive.require_mount",
@@ -512,12 +512,28 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "refuses a folder on the root file system: the disk is not plugged in",
     },
     Key {
+        path: "archive.split_size",
+        scope: Scope::Project,
+        kind: Kind::Size,
+        env: &[],
+        default: None,
+        meaning: "at what size an archive goes on in another file, e.g. `3900MiB` for FAT32, whose files end below 4 GiB; at least 64 KiB",
+    },
+    Key {
+        path: "archive.allow_incomplete",
+        scope: Scope::Project,
+        kind: Kind::Flag,
+        env: &[],
+        default: Fixed("false"),
+        meaning: "whether files that cannot be read are a warning instead of a failure",
+    },
+    Key {
         path: "retention.local_days",
         scope: Scope::Project,
         kind: Kind::Count(0, 36_500),
         env: &[],
         default: Fixed("7"),
-        meaning: "after how many days local dumps go; the newest stays in any case",
+        meaning: "after how many days local dumps go; archives too, unless only `keep_…` are given; the newest stays in any case",
     },
     Key {
         path: "retention.keep_last",
@@ -525,7 +541,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Count(0, 100_000),
         env: &[],
         default: Fixed("0"),
-        meaning: "kept: the newest so many snapshots",
+        meaning: "kept: the newest so many snapshots or archives; what any rule wants stays",
     },
     Key {
         path: "retention.keep_hourly",
@@ -540,7 +556,7 @@ pub(crate) const KEYS: &[Key] = &[
         scope: Scope::Project,
         kind: Kind::Count(0, 100_000),
         env: &[],
-        default: Computed("7, or 0 once any `keep_…` is given"),
+        default: Computed("7, or 0 once any `keep_…` is given (for archives: or `local_days`)"),
         meaning: "kept: one for each of the newest so many days",
     },
     Key {
@@ -548,7 +564,7 @@ pub(crate) const KEYS: &[Key] = &[
         scope: Scope::Project,
         kind: Kind::Count(0, 100_000),
         env: &[],
-        default: Computed("4, or 0 once any `keep_…` is given"),
+        default: Computed("4, or 0 likewise"),
         meaning: "kept: one for each of the newest so many weeks",
     },
     Key {
@@ -556,7 +572,7 @@ pub(crate) const KEYS: &[Key] = &[
         scope: Scope::Project,
         kind: Kind::Count(0, 100_000),
         env: &[],
-        default: Computed("6, or 0 once any `keep_…` is given"),
+        default: Computed("6, or 0 likewise"),
         meaning: "kept: one for each of the newest so many months",
     },
     Key {

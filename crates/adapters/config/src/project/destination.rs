@@ -1,30 +1,66 @@
 //! `restic` and `archive`: where backups go.
 
 use backupctl_domain::destination::{
-    Destination, DestinationName, ResticTarget, SnapshotMode, SshTarget, Target,
+    ArchiveTarget, Destination, DestinationName, ResticTarget, SnapshotMode, SshTarget, Target,
 };
-use backupctl_domain::retention::KeepPolicy;
 
 use crate::global::Shared;
+use crate::project::retention::Rules;
 use crate::reader::Reader;
 use crate::ssh::parse_sftp;
 
+const REPOSITORY: &str = "restic.repository";
+const REPOSITORY_PATH: &str = "restic.repository_path";
+
 /// The destination; `None`, with an issue, if there is none that can be used.
-pub(super) fn read(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<Destination> {
-    let target = Target::Restic(Box::new(target(r, shared)?));
+pub(super) fn read(r: &mut Reader<'_, '_>, shared: &Shared, rules: &Rules) -> Option<Destination> {
+    let (target, keep) = if is_archive(r) {
+        rules.check_archives(r);
+        for path in [REPOSITORY, REPOSITORY_PATH] {
+            if r.given(path) {
+                r.missing(
+                    "archive",
+                    format!(
+                        "`archive` and `{path}` are both given; to back up to both, list them \
+                         under `destinations`"
+                    ),
+                );
+            }
+        }
+        (archive(r).map(Target::Archive), rules.of_archives())
+    } else {
+        rules.check_repository(r);
+        let target = restic(r, shared);
+        (target.map(|target| Target::Restic(Box::new(target))), rules.of_repository())
+    };
+    let target = target?;
     let name = DestinationName::new(target.kind()).ok()?;
-    Some(Destination { name, required: true, keep: KeepPolicy::default(), target })
+    Some(Destination { name, required: true, keep, target })
+}
+
+/// Whether the project goes to a folder of archives.
+pub(super) fn is_archive(r: &Reader<'_, '_>) -> bool {
+    let repository = r.given(REPOSITORY) || r.given(REPOSITORY_PATH);
+    r.given("archive.path") || (r.section_chosen("archive") && !repository)
+}
+
+/// The folder of archives; `None`, with an issue, if there is none that can be used.
+fn archive(r: &mut Reader<'_, '_>) -> Option<ArchiveTarget> {
+    let path = r.path("archive.path");
+    if path.is_none() && !r.told("archive.path") {
+        r.missing("archive.path", "`archive.path` is missing: the folder that gets the archives");
+    }
+    let require_mount = r.flag("archive.require_mount").unwrap_or(true);
+    let split_size = r.size("archive.split_size");
+    let allow_incomplete = r.flag("archive.allow_incomplete").unwrap_or(false);
+    Some(ArchiveTarget { path: path?, require_mount, split_size, allow_incomplete })
 }
 
 /// The repository; `None`, with an issue, if there is none that can be used.
-fn target(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<ResticTarget> {
-    let repository = r.given("restic.repository") || r.given("restic.repository_path");
-    if r.given("archive.path") || (r.section_chosen("archive") && !repository) {
-        return archive(r);
-    }
+fn restic(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<ResticTarget> {
     let location = location(r, shared);
     let password = r.secret("restic.password");
-    if password.is_none() && !r.misread("restic.password") && location.is_some() {
+    if password.is_none() && !r.told("restic.password") && location.is_some() {
         r.missing(
             "restic.password",
             "the repository has no password: set `restic.password`, `restic.password_file`, \
@@ -63,45 +99,25 @@ fn target(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<ResticTarget> {
     })
 }
 
-/// Looks an archive's keys over. Nothing writes one yet, and that is said rather than ignored.
-fn archive(r: &mut Reader<'_, '_>) -> Option<ResticTarget> {
-    r.flag("archive.require_mount");
-    r.path("archive.path");
-    for path in ["restic.repository", "restic.repository_path"] {
-        if r.chosen(path) {
-            r.missing(
-                "archive",
-                format!("`archive` and `{path}` are both given; a project has one destination"),
-            );
-        }
-    }
-    if !r.given("archive.path") {
-        r.missing("archive.path", "`archive.path` is missing: the folder that gets the archives");
-    }
-    r.missing("archive", "archive destinations are not available in this version");
-    None
-}
-
 /// The repository as restic takes it, and how ssh reaches it.
 fn location(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<(String, Option<SshTarget>)> {
-    let (whole, on_host) = ("restic.repository", "restic.repository_path");
-    let repository = r.text(whole);
-    let path = r.text(on_host);
+    let repository = r.text(REPOSITORY);
+    let path = r.text(REPOSITORY_PATH);
     match (repository, path) {
         (Some(_), Some(_)) => {
-            let leaf = r.leaf(on_host)?;
+            let leaf = r.leaf(REPOSITORY_PATH)?;
             let message =
                 "`restic.repository` and `restic.repository_path` are both given; keep one";
-            r.wrong(on_host, leaf, message);
+            r.wrong(REPOSITORY_PATH, leaf, message);
             None
         }
         (Some(repository), None) => repository_location(r, shared, repository),
         (None, Some(path)) => {
             let found = shared.ssh.repository_at(&path);
             if found.is_none() {
-                let leaf = r.leaf(on_host)?;
+                let leaf = r.leaf(REPOSITORY_PATH)?;
                 r.wrong(
-                    on_host,
+                    REPOSITORY_PATH,
                     leaf,
                     "SSH_NOT_CONFIGURED: `restic.repository_path` is a path on the ssh host and \
                      there is none; set `ssh.host` at the top of the file or SSH_HOST, or give \
@@ -111,12 +127,11 @@ fn location(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<(String, Option<S
             found.map(|(repository, target)| (repository, Some(target)))
         }
         (None, None) => {
-            let misread = r.issues.iter().any(|i| i.key == whole || i.key == on_host);
-            if !misread {
+            if ![REPOSITORY, REPOSITORY_PATH].into_iter().any(|path| r.told(path)) {
                 r.missing(
                     "restic",
-                    "the project has no destination: set `restic.repository`, or \
-                     `restic.repository_path` on the ssh host",
+                    "the project has no destination: set `restic.repository`, \
+                     `restic.repository_path` on the ssh host, or `archive.path`",
                 );
             }
             None
@@ -129,16 +144,16 @@ fn repository_location(
     shared: &Shared,
     repository: String,
 ) -> Option<(String, Option<SshTarget>)> {
-    let leaf = r.leaf("restic.repository")?;
+    let leaf = r.leaf(REPOSITORY)?;
     match parse_sftp(&repository) {
         Some(Ok(address)) => Some((repository, Some(shared.ssh.target_of(address)))),
         Some(Err(why)) => {
-            r.wrong("restic.repository", leaf, why);
+            r.wrong(REPOSITORY, leaf, why);
             None
         }
         None if has_scheme(&repository) => Some((repository, None)),
         None => {
-            let folder = r.as_path("restic.repository", leaf, &repository)?;
+            let folder = r.as_path(REPOSITORY, leaf, &repository)?;
             Some((folder.to_string_lossy().into_owned(), None))
         }
     }

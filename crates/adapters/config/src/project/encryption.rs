@@ -3,7 +3,7 @@
 use backupctl_domain::project::{Encryption, EncryptionType};
 
 use crate::layers::Origin;
-use crate::reader::Reader;
+use crate::reader::{Purpose, Reader};
 
 const RECIPIENTS: [&str; 3] =
     ["encryption.recipient", "encryption.recipients", "encryption.recipients_file"];
@@ -25,6 +25,8 @@ pub(super) fn read(r: &mut Reader<'_, '_>) -> Option<Encryption> {
     let kind = match written.as_deref() {
         Some("gpg") => EncryptionType::Gpg,
         Some("age") => EncryptionType::Age,
+        // Whom a variable names that is not set here is not known; a file decrypts age alone.
+        _ if identity_file.is_some() && unset(r, &recipients) => EncryptionType::Age,
         // The project's own recipients say it; the file's do where no variable takes their place.
         _ if !recipients.is_empty() && (own || (for_gpg.is_none() && for_age.is_none())) => {
             kind_of(&recipients)
@@ -42,6 +44,10 @@ pub(super) fn read(r: &mut Reader<'_, '_>) -> Option<Encryption> {
         recipients_file = None;
     }
     if !enabled {
+        // What was encrypted once is still to be read, whatever holds now and here.
+        if r.ctx.purpose == Purpose::Read && identity_file.is_some() {
+            return Some(Encryption { kind, recipients, recipients_file, identity_file });
+        }
         if (own || from(&Origin::File)) && !r.chosen("encryption.enabled") {
             r.warn(
                 "encryption",
@@ -78,6 +84,35 @@ pub(super) fn read(r: &mut Reader<'_, '_>) -> Option<Encryption> {
     Some(Encryption { kind, recipients, recipients_file, identity_file })
 }
 
+/// Refuses archives that everybody could read unless that is written out, and those that nothing here can
+/// encrypt.
+pub(super) fn check_for_archives(r: &mut Reader<'_, '_>, encryption: Option<&Encryption>) {
+    const ENABLED: &str = "encryption.enabled";
+    const TYPE: &str = "encryption.type";
+    match encryption {
+        Some(Encryption { kind: EncryptionType::Gpg, .. }) => {
+            let message = "an `archive` cannot be encrypted with `gpg`: an archive is encrypted with \
+                           age alone; set `encryption.type: age` and a recipient of age";
+            match r.leaf(TYPE) {
+                Some(leaf) => r.wrong(TYPE, leaf, message),
+                None => r.missing(TYPE, message),
+            }
+        }
+        Some(_) => {}
+        None => {
+            let off = r.told(ENABLED) || (r.chosen(ENABLED) && r.flag(ENABLED) == Some(false));
+            if !off {
+                r.missing(
+                    "encryption",
+                    "the archive on a disk that can be carried away would be readable by everybody; \
+                     set `encryption.enabled: true` with `type: age` and a recipient, or write out \
+                     `encryption.enabled: false`",
+                );
+            }
+        }
+    }
+}
+
 /// Why a text cannot be a recipient of age, by its form alone: what is well formed and still no key is
 /// found when it is used.
 fn no_age_recipient(text: &str) -> Option<String> {
@@ -102,6 +137,11 @@ fn no_age_recipient(text: &str) -> Option<String> {
              `ssh-rsa …`"
         )
     })
+}
+
+/// Whether reading has left a recipient as it is written, for want of its variable.
+fn unset(r: &Reader<'_, '_>, recipients: &[String]) -> bool {
+    r.ctx.purpose.is_reading() && recipients.iter().any(|text| text.contains("${"))
 }
 
 /// Whose recipients these are: age takes its own keys and ssh keys, GnuPG all that names a key.

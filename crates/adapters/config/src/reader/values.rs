@@ -10,7 +10,7 @@ use figment::value::{Dict, Value};
 use jiff::tz::TimeZone;
 
 use super::{Reader, inspect_secret_file};
-use crate::keys::{Kind, SECRET_FORMS, key, nearest};
+use crate::keys::{Kind, LEAST_SIZE, SECRET_FORMS, key, nearest};
 use crate::layers::{Leaf, base_of, find};
 use crate::text;
 use crate::yaml::Yaml;
@@ -100,6 +100,17 @@ impl<'a> Reader<'_, 'a> {
         self.parsed(path, |text| {
             text::span(text)
                 .ok_or_else(|| format!("`{text}` is no time span such as `90m`, `2h` or `1d`"))
+        })
+    }
+
+    /// A number of bytes.
+    pub(crate) fn size(&mut self, path: &str) -> Option<u64> {
+        self.parsed(path, |text| match text::size(text) {
+            Some(bytes) if bytes >= LEAST_SIZE => Ok(bytes),
+            Some(_) => Err(format!("`{text}` is less than {}", text::size_text(LEAST_SIZE))),
+            None => Err(format!(
+                "`{text}` is no size such as `4GB`, `3900MiB`, `500K` or a number of bytes"
+            )),
         })
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests stop a test as tests do")]
 
 mod contract;
+mod destinations;
 mod everybody;
 mod migrating;
 mod mistakes;
