@@ -94,12 +94,15 @@ pub(crate) const LEAST_SIZE: u64 = 64 << 10;
 /// The two other forms of a secret.
 pub(crate) const SECRET_FORMS: [&str; 2] = ["_file", "_command"];
 
-/// Sections that are taken or replaced whole: their keys depend on their `type`.
-pub(crate) const WHOLE_SECTIONS: [&str; 2] = ["notification", "monitor"];
+/// Sections that are taken or replaced whole: lists, and those whose keys depend on their `type`.
+pub(crate) const WHOLE_SECTIONS: [&str; 3] = ["destinations", "notification", "monitor"];
+
+/// The sections of a project that each of its destinations may have for itself.
+pub(crate) const DESTINATION_SECTIONS: [&str; 3] = ["restic", "archive", "retention"];
 
 /// Of each group a layer that gives one takes the place of all that lower layers give.
 pub(crate) const ALTERNATIVES: [&[&str]; 2] = [
-    &["restic.repository", "restic.repository_path", "archive.path"],
+    &["restic.repository", "restic.repository_path", "archive.path", "destinations"],
     &["encryption.recipient", "encryption.recipients", "encryption.recipients_file"],
 ];
 
@@ -136,6 +139,12 @@ fn sections(scope: Scope) -> &'static Sections {
                     names.push((format!("{}{form}", key.name()), Known::Key(key)));
                 }
             }
+        }
+        for section in DESTINATION_SECTIONS.iter().filter(|_| scope == Scope::Project) {
+            let names = all.get(*section).cloned().unwrap_or_default();
+            all.insert(join("destinations", section), names);
+            let of_each = all.entry("destinations".to_owned()).or_default();
+            of_each.push(((*section).to_owned(), Known::Section));
         }
         if scope == Scope::Global {
             all.entry(String::new())

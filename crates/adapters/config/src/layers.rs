@@ -15,7 +15,7 @@ use crate::keys::{
     ALTERNATIVES, Default, KEYS, Key, Kind, Known, SECRET_FORMS, Scope, WHOLE_SECTIONS, join,
     known, suggestion,
 };
-use crate::yaml::{Node, Place, Yaml};
+use crate::yaml::{Entry, Node, Place, Yaml};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(crate) enum Origin {
     Variable(String, Source),
     /// The project's own keys.
     Own,
+    /// The keys of a destination, which lie over those of its project.
+    Element,
 }
 
 /// A value with its origin.
@@ -128,7 +130,8 @@ pub(crate) fn find<'d>(dict: &'d Dict, path: &str) -> Option<&'d Value> {
     }
 }
 
-fn remove(dict: &mut Dict, path: &str) {
+/// Takes out the value at a dotted path.
+pub(crate) fn remove(dict: &mut Dict, path: &str) {
     match path.split_once('.') {
         None => {
             dict.remove(path);
@@ -183,48 +186,55 @@ impl<'a> FileLayer<'a, '_> {
             if section.is_empty() && entry.key.starts_with("x-") {
                 continue;
             }
-            let path = join(section, &entry.key);
-            let value = match known(self.scope, section, &entry.key) {
-                None => {
-                    let near = suggestion(self.scope, section, &entry.key);
-                    self.issue(entry.place, &path, format!("unknown key `{}`{near}", entry.key));
-                    continue;
-                }
-                // The file's own parts, which are read by themselves.
-                Some(_) if self.scope == Scope::Global && is_part(&path) => continue,
-                Some(_) if entry.node.is_blank() => continue,
-                Some(Known::Section) if !WHOLE_SECTIONS.contains(&path.as_str()) => {
-                    if let Yaml::Map(_) = entry.node.value {
-                        self.section(&path, &entry.node).into()
-                    } else {
-                        let found = entry.node.kind();
-                        self.issue(
-                            entry.node.place,
-                            &path,
-                            format!("expected a mapping of keys, found {found}"),
-                        );
-                        continue;
-                    }
-                }
-                Some(Known::Key(Key { kind: Kind::Map | Kind::Secrets, .. })) => {
-                    if !matches!(entry.node.value, Yaml::Map(_)) {
-                        let found = entry.node.kind();
-                        self.issue(
-                            entry.node.place,
-                            &path,
-                            format!("expected a mapping of names to values, found {found}"),
-                        );
-                        continue;
-                    }
-                    let lines = entry.node.entries().iter();
-                    let lines = lines.filter(|e| !e.node.is_blank());
-                    lines.map(|e| (e.key.clone(), self.leaf(&e.node))).collect::<Dict>().into()
-                }
-                Some(_) => self.leaf(&entry.node),
-            };
-            dict.insert(entry.key.clone(), value);
+            if let Some(value) = self.line(section, entry) {
+                dict.insert(entry.key.clone(), value);
+            }
         }
         dict
+    }
+
+    /// The layer of one line of a section; `None` for what is no key, and for what is none without a
+    /// value.
+    pub(crate) fn line(&mut self, section: &str, entry: &'a Entry) -> Option<Value> {
+        let path = join(section, &entry.key);
+        Some(match known(self.scope, section, &entry.key) {
+            None => {
+                let near = suggestion(self.scope, section, &entry.key);
+                self.issue(entry.place, &path, format!("unknown key `{}`{near}", entry.key));
+                return None;
+            }
+            // The file's own parts, which are read by themselves.
+            Some(_) if self.scope == Scope::Global && is_part(&path) => return None,
+            Some(_) if entry.node.is_blank() => return None,
+            Some(Known::Section) if !WHOLE_SECTIONS.contains(&path.as_str()) => {
+                if let Yaml::Map(_) = entry.node.value {
+                    self.section(&path, &entry.node).into()
+                } else {
+                    let found = entry.node.kind();
+                    self.issue(
+                        entry.node.place,
+                        &path,
+                        format!("expected a mapping of keys, found {found}"),
+                    );
+                    return None;
+                }
+            }
+            Some(Known::Key(Key { kind: Kind::Map | Kind::Secrets, .. })) => {
+                if !matches!(entry.node.value, Yaml::Map(_)) {
+                    let found = entry.node.kind();
+                    self.issue(
+                        entry.node.place,
+                        &path,
+                        format!("expected a mapping of names to values, found {found}"),
+                    );
+                    return None;
+                }
+                let lines = entry.node.entries().iter();
+                let lines = lines.filter(|e| !e.node.is_blank());
+                lines.map(|e| (e.key.clone(), self.leaf(&e.node))).collect::<Dict>().into()
+            }
+            Some(_) => self.leaf(&entry.node),
+        })
     }
 
     fn leaf(&mut self, node: &'a Node) -> Value {

@@ -3,6 +3,7 @@
 pub(crate) mod channels;
 mod database;
 mod destination;
+mod destinations;
 mod encryption;
 mod retention;
 
@@ -20,6 +21,7 @@ use crate::environment::Source;
 use crate::global::Shared;
 use crate::keys::Scope;
 use crate::layers::{Arena, FileLayer, Origin, merge};
+use crate::project::destinations::Element;
 use crate::project::retention::Rules;
 use crate::reader::{Context, HOOK_VARIABLES, HOOKS, Purpose, Reader};
 use crate::shell;
@@ -54,6 +56,7 @@ pub(crate) fn read<'a>(
     }
     .section("", node);
     let dict = merge(base.clone(), own);
+    let elements = destinations::elements(ctx, &dict, arena);
     let mut r = Reader::new(ctx, arena, &dict, None, node);
     let written = r.text("name").or_else(|| named.map(str::to_owned));
     let name = written.clone().unwrap_or_else(|| format!("#{number}"));
@@ -63,7 +66,7 @@ pub(crate) fn read<'a>(
     }
     r.take_shapes(shapes);
     let project = if matches!(node.value, Yaml::Map(_)) {
-        build(&mut r, shared, written)
+        build(&mut r, shared, written, &elements)
     } else {
         let found = node.kind();
         r.missing("", format!("expected a project's mapping of keys, found {found}"));
@@ -79,7 +82,12 @@ pub(crate) fn read<'a>(
 }
 
 /// Builds the project, or leaves at least one issue and answers `None`.
-fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Option<Project> {
+fn build<'r, 'a>(
+    r: &mut Reader<'r, 'a>,
+    shared: &Shared,
+    written: Option<String>,
+    elements: &'r [Element<'a>],
+) -> Option<Project> {
     let name = name(r, written);
     if r.given("docker_network") {
         r.warn(
@@ -94,14 +102,13 @@ fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Op
     let compression = database::compression(r);
     let assets = Assets { paths: r.paths("assets.paths"), exclude: r.list("assets.exclude") };
     let rules = if to_read { Rules::default() } else { Rules::read(r) };
-    let destination = destination::read(r, shared, &rules);
+    let places = destinations::read(r, shared, &rules, elements);
     let enabled = r.flag("enabled").unwrap_or(true);
     let timeout = r.minutes("timeout_minutes");
-    let archives = destination::is_archive(r);
-    let keep = if archives { rules.of_archives() } else { rules.of_repository() };
+    let keep = if places.repository { rules.of_repository() } else { rules.of_archives() };
     let retention = Retention { local_days: rules.local_days(), keep };
     let encryption = encryption::read(r);
-    if archives && !to_read {
+    if places.archive && !to_read {
         encryption::check_for_archives(r, encryption.as_ref());
     }
     let hooks = if to_read { Hooks::default() } else { hooks(r) };
@@ -120,7 +127,7 @@ fn build(r: &mut Reader<'_, '_>, shared: &Shared, written: Option<String>) -> Op
         database: database?,
         compression,
         assets,
-        destinations: vec![destination?],
+        destinations: places.destinations?,
         retention,
         encryption,
         hooks,
@@ -196,7 +203,7 @@ fn hooks(r: &mut Reader<'_, '_>) -> Hooks {
 fn monitor(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<Monitor> {
     let elements = channels::elements(r, "monitor");
     let element = elements.into_iter().next()?;
-    let mut inner = element.reader(r, "monitor", "monitor".to_owned());
+    let mut inner = element.reader(r, &["monitor"], "monitor".to_owned());
     let monitor = read_monitor(&mut inner, shared);
     let (issues, warnings) = inner.into_findings();
     r.issues.extend(issues);

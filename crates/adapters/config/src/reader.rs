@@ -17,7 +17,7 @@ use figment::value::{Dict, Value};
 
 use crate::environment::{Source, Variables};
 use crate::expand::{Problem, expand};
-use crate::keys::{SECRET_FORMS, nearest};
+use crate::keys::{SECRET_FORMS, join, nearest};
 use crate::layers::{Arena, Leaf, Origin, ShapeIssue, find};
 use crate::shell;
 use crate::yaml::{Node, Place, Yaml};
@@ -78,6 +78,29 @@ impl Context<'_> {
     }
 }
 
+/// A mapping in a list, e.g. a channel, whose keys are read by the paths that they have in the table.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// How it is shown, e.g. `notification[1]`.
+    pub shown: String,
+    /// The sections of the table whose keys stand in it without that section.
+    pub open: &'static [&'static str],
+    /// Whether its keys lie over those of the project: what is wrong with one of these is told as of
+    /// the project.
+    pub inherits: bool,
+}
+
+impl Part {
+    /// Where in the mapping a key stands.
+    fn inside<'p>(&self, path: &'p str) -> &'p str {
+        let below = |section: &&str| {
+            let rest = path.strip_prefix(section)?;
+            if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
+        };
+        self.open.iter().find_map(below).unwrap_or(path)
+    }
+}
+
 /// What is unusual about a secret's file, if anything is.
 pub(crate) fn inspect_secret_file(path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
@@ -101,8 +124,8 @@ pub(crate) struct Reader<'r, 'a> {
     pub project: Option<String>,
     /// The project's own mapping, or the whole file: what is missing is missing there.
     pub own: &'r Node,
-    /// The start of keys that is shown otherwise, e.g. `notification` as `notification[1]`.
-    pub shown: Option<(&'static str, String)>,
+    /// The part of a list that is read, if it is one.
+    pub part: Option<Part>,
     pub issues: Vec<ConfigIssue>,
     pub warnings: Vec<ConfigIssue>,
 }
@@ -115,7 +138,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         project: Option<String>,
         own: &'r Node,
     ) -> Self {
-        Self { ctx, arena, dict, project, own, shown: None, issues: vec![], warnings: vec![] }
+        Self { ctx, arena, dict, project, own, part: None, issues: vec![], warnings: vec![] }
     }
 
     /// Whether a key, or a form of a secret, is given by any layer, rightly or wrongly.
@@ -134,11 +157,11 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     /// Whether it has been written down what is wrong with a key, or with a secret's other form.
     pub(crate) fn told(&self, path: &str) -> bool {
-        let key = self.shown_key(path);
-        let of = |told: &str| {
-            told.strip_prefix(&key)
-                .is_some_and(|form| form.is_empty() || SECRET_FORMS.contains(&form))
-        };
+        // Of a value that a part has from its project the key is told as the project's.
+        let keys = [self.shown_key(path), path.to_owned()];
+        let is = |form: &str| form.is_empty() || SECRET_FORMS.contains(&form);
+        let of =
+            |told: &str| keys.iter().any(|key| told.strip_prefix(key.as_str()).is_some_and(is));
         self.issues.iter().any(|issue| of(&issue.key))
     }
 
@@ -196,14 +219,22 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     /// What was found, in the order of the file.
-    pub(crate) fn into_findings(mut self) -> (Vec<ConfigIssue>, Vec<ConfigIssue>) {
-        self.issues.sort_by_key(|issue| (issue.line.is_none(), issue.line, issue.column));
-        self.issues.dedup();
-        (self.issues, self.warnings)
+    pub(crate) fn into_findings(self) -> (Vec<ConfigIssue>, Vec<ConfigIssue>) {
+        let mut issues: Vec<ConfigIssue> = Vec::new();
+        for issue in self.issues {
+            if !issues.contains(&issue) {
+                issues.push(issue);
+            }
+        }
+        issues.sort_by_key(|issue| (issue.line.is_none(), issue.line, issue.column));
+        (issues, self.warnings)
     }
 
     fn about(&self, path: &str, leaf: &Leaf<'_>, message: String) -> ConfigIssue {
         let mut issue = self.at(path, leaf.node.place, message);
+        if leaf.origin != Origin::Element && self.part.as_ref().is_some_and(|part| part.inherits) {
+            path.clone_into(&mut issue.key);
+        }
         if let Origin::Variable(name, source) = &leaf.origin {
             issue.message = format!("{} (from the variable {name})", issue.message);
             issue.column = None;
@@ -218,10 +249,10 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     /// A key as messages name it.
     fn shown_key(&self, path: &str) -> String {
-        match &self.shown {
-            Some((start, shown)) => match path.strip_prefix(start) {
-                Some(rest) => format!("{shown}{rest}"),
-                None => path.to_owned(),
+        match &self.part {
+            Some(part) => match part.inside(path) {
+                "" => part.shown.clone(),
+                inside => join(&part.shown, inside),
             },
             None => path.to_owned(),
         }
@@ -243,11 +274,7 @@ impl<'r, 'a> Reader<'r, 'a> {
     fn place_of(&self, path: &str) -> Place {
         let mut node = self.own;
         let mut place = node.place;
-        // A channel's own mapping is not below the project's start of the path.
-        let path = match &self.shown {
-            Some((start, _)) => path.strip_prefix(start).unwrap_or(path).trim_start_matches('.'),
-            None => path,
-        };
+        let path = self.part.as_ref().map_or(path, |part| part.inside(path));
         for part in path.split('.') {
             let Some(entry) = node.entry(part) else { break };
             place = entry.place;
@@ -268,7 +295,7 @@ impl<'r, 'a> Reader<'r, 'a> {
                 return None;
             }
         };
-        let from_file = matches!(leaf.origin, Origin::File | Origin::Own);
+        let from_file = matches!(leaf.origin, Origin::File | Origin::Own | Origin::Element);
         if !from_file || !text.contains("${") {
             return Some(text.clone()).filter(|t| !t.is_empty());
         }
@@ -342,11 +369,13 @@ impl<'r, 'a> Reader<'r, 'a> {
 }
 
 /// What reading a project's snapshots needs of the configuration.
-const NEEDED_TO_READ: [&str; 9] = [
+const NEEDED_TO_READ: [&str; 11] = [
     "name",
     "base_dir",
     "restic",
     "archive",
+    "destinations.name",
+    "destinations.type",
     "ssh",
     "assets",
     "encryption.enabled",

@@ -38,9 +38,9 @@ From the strongest to the weakest:
 4. the built-in defaults
 
 Sections are merged key by key; a list, `notification` and `monitor` are replaced whole. Of \
-`restic.repository`, `restic.repository_path` and `archive.path`, of the ways to name recipients, and \
-of the forms of a secret, the strongest level's takes the place of the others'. A key without a value \
-is as good as left out.
+`restic.repository`, `restic.repository_path`, `archive.path` and `destinations`, of the ways to name \
+recipients, and of the forms of a secret, the strongest level's takes the place of the others'. A key \
+without a value is as good as left out.
 
 ## What values look like
 
@@ -72,6 +72,33 @@ const PROJECT: &str = "\
 An entry of the list `projects:`, or of a mapping of names to projects.
 ";
 
+const DESTINATIONS: &str = "\
+## Several destinations
+
+A project with a `restic.repository` or an `archive.path` has that one destination. `destinations` is a \
+list of several in its place:
+
+```yaml
+restic:
+  password_file: restic-password       # of every repository below that gives no other
+destinations:
+  - restic: {repository: \"sftp:user@host:backups/shop\"}
+  - name: stick
+    required: false                    # a failure here is a warning
+    archive: {path: /mnt/usb}
+    retention: {local_days: 14}
+```
+
+An entry has one of the sections `restic` and `archive`, with their keys as above, or `type: restic` \
+or `type: archive` with those keys beside it. The project's own sections hold for what an entry does \
+not give, except where a place is. The entry's `retention` takes the place of the project's for this \
+destination as a whole.
+
+What stays: a repository keeps what a `keep_…` wants, and an archive stays while a `keep_…` or \
+`local_days` wants it. For archives `local_days` alone is the whole rule where no `keep_…` is given, \
+and no rule where only `keep_…` are; with neither, the defaults of both hold.
+";
+
 /// The reference page of all keys: Markdown, the content of `docs/reference/configuration.md`.
 pub fn reference_markdown() -> String {
     let mut page = String::from(HEAD);
@@ -84,6 +111,8 @@ pub fn reference_markdown() -> String {
             let _ = writeln!(page, "{}", line(key, scope));
         }
     }
+    page.push('\n');
+    page.push_str(DESTINATIONS);
     page
 }
 

@@ -44,6 +44,7 @@ fn section(scope: Scope, path: &str) -> Map<String, Value> {
         let path = join(path, name);
         let value = match known {
             Known::Section if matches!(path.as_str(), "defaults" | "projects") => continue,
+            Known::Section if path == "destinations" => destinations(scope),
             Known::Section => {
                 let one = Value::Object(section(scope, &path));
                 match path.as_str() {
@@ -66,6 +67,48 @@ fn section(scope: Scope, path: &str) -> Map<String, Value> {
     }
     schema.insert("properties".to_owned(), Value::Object(properties));
     schema
+}
+
+/// The schema of the list: of each entry the form with a section, and the one with a `type`.
+fn destinations(scope: Scope) -> Value {
+    let of = |path: &str| section(scope, path).remove("properties").unwrap_or_default();
+    let own = |names: &[&str]| {
+        let mut properties = of("destinations");
+        if let Some(lines) = properties.as_object_mut() {
+            lines.retain(|name, _| names.contains(&name.as_str()));
+        }
+        properties
+    };
+    let entry = |properties: Value, required: &str| {
+        json!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+            "required": [required],
+        })
+    };
+    let nested = |kind| entry(own(&["name", "required", kind, "retention"]), kind);
+    let flat = |kind: &str| {
+        let mut properties = own(&["name", "required", "type", "retention"]);
+        if let (Some(lines), Value::Object(more)) =
+            (properties.as_object_mut(), of(&join("destinations", kind)))
+        {
+            lines.extend(more);
+            lines.entry("type").and_modify(|kind_of| {
+                if let Some(lines) = kind_of.as_object_mut() {
+                    lines.remove("anyOf");
+                    lines.insert("const".to_owned(), json!(kind));
+                }
+            });
+        }
+        entry(properties, "type")
+    };
+    json!({
+        "description": "several places that backups go to, each with the keys of a section `restic` or `archive`; those of the project hold for all of them, save where a place is",
+        "type": "array",
+        "minItems": 1,
+        "items": {"anyOf": [nested("restic"), nested("archive"), flat("restic"), flat("archive")]},
+    })
 }
 
 /// The schema of a key's value. Wherever something else than text is meant, text with a variable is
@@ -149,13 +192,25 @@ mod tests {
         assert_eq!(project["additionalProperties"], json!(false));
         for key in KEYS {
             let start = if key.is_in(Scope::Project) { project } else { &schema };
-            let found = key.path.split('.').fold(start, |at, part| {
-                let at = if at["properties"].is_object() { at } else { &at["anyOf"][0] };
-                &at["properties"][part]
-            });
-            assert_eq!(found["description"], json!(key.meaning), "{}", key.path);
+            let described = |form: usize| {
+                let found = key.path.split('.').fold(start, |at, part| {
+                    let at = if at["items"].is_object() { &at["items"]["anyOf"][form] } else { at };
+                    let at = if at["properties"].is_object() { at } else { &at["anyOf"][0] };
+                    &at["properties"][part]
+                });
+                found["description"] == json!(key.meaning)
+            };
+            assert!((0..4).any(described), "{}", key.path);
         }
         assert!(count_described(&schema) > KEYS.len());
+        let forms = &project["properties"]["destinations"]["items"]["anyOf"];
+        for (form, kind, key) in [(0, "restic", "repository"), (1, "archive", "path")] {
+            let nested = &forms[form]["properties"];
+            assert!(nested[kind]["properties"][key].is_object() && nested["type"].is_null());
+            let flat = &forms[form + 2]["properties"];
+            assert_eq!(flat["type"]["const"], json!(kind));
+            assert!(flat[key].is_object() && flat["retention"]["properties"].is_object());
+        }
         assert_eq!(schema["properties"]["retry"]["properties"]["count"]["default"], json!(3));
     }
 }

@@ -528,6 +528,32 @@ pub(crate) const KEYS: &[Key] = &[
         meaning: "whether files that cannot be read are a warning instead of a failure",
     },
     Key {
+        path: "destinations.name",
+        scope: Scope::Project,
+        kind: Kind::Text,
+        env: &[],
+        default: Computed(
+            "`restic` or `archive`; `restic-2` for the second of its kind, and so on",
+        ),
+        meaning: "what the destination is called: unique in its project; lower-case letters, digits and dashes",
+    },
+    Key {
+        path: "destinations.required",
+        scope: Scope::Project,
+        kind: Kind::Flag,
+        env: &[],
+        default: Fixed("true"),
+        meaning: "whether a run is a success only if it is stored here; else a failure here is a warning; one at least is required",
+    },
+    Key {
+        path: "destinations.type",
+        scope: Scope::Project,
+        kind: Kind::Choice(&["restic", "archive"]),
+        env: &[],
+        default: None,
+        meaning: "instead of a section `restic` or `archive`: whose keys stand right beside it",
+    },
+    Key {
         path: "retention.local_days",
         scope: Scope::Project,
         kind: Kind::Count(0, 36_500),

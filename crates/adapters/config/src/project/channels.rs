@@ -12,7 +12,7 @@ use crate::keys::{KEYS, Scope, key};
 use crate::layers::{
     Arena, FileLayer, Leaf, Origin, ShapeIssue, base_of, find, from_variables, insert, merge,
 };
-use crate::reader::Reader;
+use crate::reader::{Part, Reader};
 use crate::yaml::{Node, Yaml};
 
 /// The channels of a project: its own, else the environment's, else the file's. Of the file as a whole:
@@ -31,7 +31,7 @@ pub(crate) fn read(r: &mut Reader<'_, '_>) -> Vec<Channel> {
         let shown =
             if several { format!("notification[{number}]") } else { "notification".to_owned() };
         element.take_variables(r, own || several);
-        let mut inner = element.reader(r, "notification", shown);
+        let mut inner = element.reader(r, &["notification"], shown);
         channels.extend(read_channel(&mut inner));
         let (issues, warnings) = inner.into_findings();
         r.issues.extend(issues);
@@ -114,12 +114,12 @@ impl<'a> Element<'a> {
     pub(super) fn reader<'s>(
         &'s self,
         outer: &Reader<'s, 'a>,
-        section: &'static str,
+        open: &'static [&'static str],
         shown: String,
     ) -> Reader<'s, 'a> {
         let mut r =
             Reader::new(outer.ctx, &self.arena, &self.dict, outer.project.clone(), &self.node);
-        r.shown = Some((section, shown));
+        r.part = Some(Part { shown, open, inherits: false });
         r.take_shapes(self.shapes.iter().cloned());
         r
     }

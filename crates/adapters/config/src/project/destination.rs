@@ -1,53 +1,18 @@
-//! `restic` and `archive`: where backups go.
+//! `restic` and `archive`: one place that backups go to.
 
-use backupctl_domain::destination::{
-    ArchiveTarget, Destination, DestinationName, ResticTarget, SnapshotMode, SshTarget, Target,
-};
+use backupctl_domain::destination::{ArchiveTarget, ResticTarget, SnapshotMode, SshTarget};
 
 use crate::global::Shared;
-use crate::project::retention::Rules;
 use crate::reader::Reader;
 use crate::ssh::parse_sftp;
 
-const REPOSITORY: &str = "restic.repository";
-const REPOSITORY_PATH: &str = "restic.repository_path";
-
-/// The destination; `None`, with an issue, if there is none that can be used.
-pub(super) fn read(r: &mut Reader<'_, '_>, shared: &Shared, rules: &Rules) -> Option<Destination> {
-    let (target, keep) = if is_archive(r) {
-        rules.check_archives(r);
-        for path in [REPOSITORY, REPOSITORY_PATH] {
-            if r.given(path) {
-                r.missing(
-                    "archive",
-                    format!(
-                        "`archive` and `{path}` are both given; to back up to both, list them \
-                         under `destinations`"
-                    ),
-                );
-            }
-        }
-        (archive(r).map(Target::Archive), rules.of_archives())
-    } else {
-        rules.check_repository(r);
-        let target = restic(r, shared);
-        (target.map(|target| Target::Restic(Box::new(target))), rules.of_repository())
-    };
-    let target = target?;
-    let name = DestinationName::new(target.kind()).ok()?;
-    Some(Destination { name, required: true, keep, target })
-}
-
-/// Whether the project goes to a folder of archives.
-pub(super) fn is_archive(r: &Reader<'_, '_>) -> bool {
-    let repository = r.given(REPOSITORY) || r.given(REPOSITORY_PATH);
-    r.given("archive.path") || (r.section_chosen("archive") && !repository)
-}
+pub(super) const REPOSITORY: &str = "restic.repository";
+pub(super) const REPOSITORY_PATH: &str = "restic.repository_path";
 
 /// The folder of archives; `None`, with an issue, if there is none that can be used.
-fn archive(r: &mut Reader<'_, '_>) -> Option<ArchiveTarget> {
+pub(super) fn archive(r: &mut Reader<'_, '_>) -> Option<ArchiveTarget> {
     let path = r.path("archive.path");
-    if path.is_none() && !r.told("archive.path") {
+    if path.is_none() && !["archive", "archive.path"].into_iter().any(|path| r.told(path)) {
         r.missing("archive.path", "`archive.path` is missing: the folder that gets the archives");
     }
     let require_mount = r.flag("archive.require_mount").unwrap_or(true);
@@ -57,7 +22,7 @@ fn archive(r: &mut Reader<'_, '_>) -> Option<ArchiveTarget> {
 }
 
 /// The repository; `None`, with an issue, if there is none that can be used.
-fn restic(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<ResticTarget> {
+pub(super) fn restic(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<ResticTarget> {
     let location = location(r, shared);
     let password = r.secret("restic.password");
     if password.is_none() && !r.told("restic.password") && location.is_some() {
@@ -127,12 +92,19 @@ fn location(r: &mut Reader<'_, '_>, shared: &Shared) -> Option<(String, Option<S
             found.map(|(repository, target)| (repository, Some(target)))
         }
         (None, None) => {
-            if ![REPOSITORY, REPOSITORY_PATH].into_iter().any(|path| r.told(path)) {
-                r.missing(
-                    "restic",
+            if !["restic", "archive", REPOSITORY, REPOSITORY_PATH]
+                .into_iter()
+                .any(|path| r.told(path))
+            {
+                let message = if r.part.is_some() {
+                    "the repository is nowhere: set `repository`, or `repository_path` on the ssh \
+                     host"
+                } else {
                     "the project has no destination: set `restic.repository`, \
-                     `restic.repository_path` on the ssh host, or `archive.path`",
-                );
+                     `restic.repository_path` on the ssh host, `archive.path`, or list several under \
+                     `destinations`"
+                };
+                r.missing("restic", message);
             }
             None
         }

@@ -63,6 +63,16 @@ impl Rules {
         }
     }
 
+    /// Refuses days among the rules of a repository alone, where they would count for nothing.
+    pub(super) fn refuse_days(r: &mut Reader<'_, '_>) {
+        const DAYS: &str = "retention.local_days";
+        if let Some(leaf) = r.leaf(DAYS) {
+            let message = "`local_days` counts for local dumps and archives, not for a repository; \
+                           give it `keep_…` instead, e.g. `keep_within: 14d`";
+            r.wrong(DAYS, leaf, message);
+        }
+    }
+
     /// Refuses what would leave nothing in a repository.
     pub(super) fn check_repository(&self, r: &mut Reader<'_, '_>) {
         if self.of_repository().is_empty() && !self.misread {
