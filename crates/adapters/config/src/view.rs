@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backupctl_domain::destination::{HostKeyCheck, ResticTarget, SnapshotMode, Target};
+use backupctl_domain::destination::{
+    Destination, HostKeyCheck, ResticTarget, SnapshotMode, Target,
+};
 use backupctl_domain::project::{Channel, Database, Encryption, Monitor, SmtpSecurity};
 use backupctl_domain::redact::MASK;
+use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::schedule::CatchUp;
 use backupctl_domain::{Project, Redactor, Secret};
 use serde_json::{Map, Value, json};
 
-use crate::text::span_text;
+use crate::text::{size_text, span_text};
 
 /// The project as it is in effect, secrets masked.
 pub(crate) fn masked(project: &Project, redactor: &Redactor) -> Value {
@@ -39,26 +42,14 @@ pub(crate) fn masked(project: &Project, redactor: &Redactor) -> Value {
         },
     );
     view.put("assets", json!({"paths": project.assets.paths, "exclude": project.assets.exclude}));
-    for destination in &project.destinations {
-        match &destination.target {
-            Target::Restic(target) => view.put("restic", restic(target)),
-            Target::Archive(_) => {}
+    match &project.destinations[..] {
+        [only] if is_plain(only, project) => view.put(only.kind(), target(&only.target)),
+        several => {
+            let several: Vec<Value> = several.iter().map(destination).collect();
+            view.put("destinations", several);
         }
     }
-    let keep = &project.retention.keep;
-    view.put(
-        "retention",
-        json!({
-            "local_days": project.retention.local_days,
-            "keep_last": keep.last,
-            "keep_hourly": keep.hourly,
-            "keep_daily": keep.daily,
-            "keep_weekly": keep.weekly,
-            "keep_monthly": keep.monthly,
-            "keep_yearly": keep.yearly,
-            "keep_within": keep.within,
-        }),
-    );
+    view.put("retention", retention(Some(project.retention.local_days), &project.retention.keep));
     view.put(
         "encryption",
         project.encryption.as_ref().map_or_else(|| json!({"enabled": false}), encryption),
@@ -146,6 +137,48 @@ fn database(database: &Database) -> Value {
         }),
     );
     view.done()
+}
+
+/// Whether a destination is all that the project's own section says.
+fn is_plain(destination: &Destination, project: &Project) -> bool {
+    destination.name.as_str() == destination.kind() && destination.keep == project.retention.keep
+}
+
+fn destination(destination: &Destination) -> Value {
+    let mut view = Section::default();
+    view.put("name", destination.name.as_str());
+    view.put("required", destination.required);
+    view.put(destination.kind(), target(&destination.target));
+    view.put("retention", retention(destination.keep.days, &destination.keep));
+    view.done()
+}
+
+/// The rules, with the days if they are one of them.
+fn retention(days: Option<u32>, keep: &KeepPolicy) -> Value {
+    let mut view = Section::default();
+    if let Some(days) = days {
+        view.put("local_days", days);
+    }
+    view.put("keep_last", keep.last);
+    view.put("keep_hourly", keep.hourly);
+    view.put("keep_daily", keep.daily);
+    view.put("keep_weekly", keep.weekly);
+    view.put("keep_monthly", keep.monthly);
+    view.put("keep_yearly", keep.yearly);
+    view.put("keep_within", keep.within.clone());
+    view.done()
+}
+
+fn target(target: &Target) -> Value {
+    match target {
+        Target::Restic(target) => restic(target),
+        Target::Archive(target) => json!({
+            "path": path_text(&target.path),
+            "require_mount": target.require_mount,
+            "split_size": target.split_size.map(size_text),
+            "allow_incomplete": target.allow_incomplete,
+        }),
+    }
 }
 
 fn restic(restic: &ResticTarget) -> Value {

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use backupctl_adapter_config::to_yaml;
 use backupctl_application::ports::ConfigLoader;
 use backupctl_domain::Project;
 use backupctl_domain::destination::{ArchiveTarget, Destination, SnapshotMode};
 use backupctl_domain::project::EncryptionType;
 use backupctl_domain::retention::KeepPolicy;
+use serde_json::Map;
 
 use crate::Site;
 
@@ -467,4 +469,32 @@ async fn an_empty_password_is_told_when_reading_too() {
         Site::new("projects:\n  - {name: p, restic: {repository: /r, password: '${NONE:-}'}}\n");
     let config = site.loader().to_read().load().await.unwrap();
     assert!(site.told(config.issues()).contains("the repository has no password"));
+}
+
+#[tokio::test]
+async fn one_destination_is_shown_as_its_section_and_several_as_a_list() {
+    let view = async |site: &Site| site.loader().masked_view(&site.only().await);
+    let shown = view(&stick("    retention: {local_days: 14}\n")).await;
+    assert_eq!(shown["archive"]["path"], "/mnt/usb");
+    assert_eq!(shown["archive"]["require_mount"], true);
+    assert!(shown["restic"].is_null() && shown["destinations"].is_null());
+    assert_eq!(
+        (&shown["retention"]["local_days"], &shown["retention"]["keep_daily"]),
+        (&14.into(), &0.into())
+    );
+    let shown = view(&listed(&["{type: restic, repository: /r}"])).await;
+    assert_eq!(shown["restic"]["repository"], "/r");
+
+    let site = listed(&[
+        "{restic: {repository: 'rest:https://u:geheim1@h/', password: geheim2, env: {KEY_A: geheim3}}}",
+        "{name: stick, required: false, archive: {path: /a, split_size: 4096M}, retention: {local_days: 3}}",
+    ]);
+    let shown = view(&site).await;
+    assert!(!shown.to_string().contains("geheim"), "{shown}");
+    assert!(shown["restic"].is_null() && shown["archive"].is_null());
+    insta::assert_json_snapshot!(shown["destinations"]);
+    // What is shown says the same when it is read.
+    let mut file = Map::new();
+    file.insert("projects".to_owned(), vec![shown.clone()].into());
+    assert_eq!(view(&Site::new(&to_yaml(&file.into()))).await, shown);
 }
