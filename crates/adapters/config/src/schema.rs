@@ -96,8 +96,8 @@ fn destinations(scope: Scope) -> Value {
             lines.extend(more);
             lines.entry("type").and_modify(|kind_of| {
                 if let Some(lines) = kind_of.as_object_mut() {
-                    lines.remove("anyOf");
-                    lines.insert("const".to_owned(), json!(kind));
+                    let only = json!([{"const": kind}, variable()]);
+                    lines.insert("anyOf".to_owned(), only);
                 }
             });
         }
@@ -111,10 +111,15 @@ fn destinations(scope: Scope) -> Value {
     })
 }
 
+/// A text with a variable in it.
+fn variable() -> Value {
+    json!({"type": "string", "pattern": "\\$\\{"})
+}
+
 /// The schema of a key's value. Wherever something else than text is meant, text with a variable is
 /// as good.
 fn value(key: &Key, name: &str) -> Value {
-    let variable = json!({"type": "string", "pattern": "\\$\\{"});
+    let variable = variable();
     let mut schema = match key.kind {
         Kind::Flag => json!({"anyOf": [{"type": "boolean"}, variable]}),
         Kind::Count(least, most) => {
@@ -208,7 +213,7 @@ mod tests {
             let nested = &forms[form]["properties"];
             assert!(nested[kind]["properties"][key].is_object() && nested["type"].is_null());
             let flat = &forms[form + 2]["properties"];
-            assert_eq!(flat["type"]["const"], json!(kind));
+            assert_eq!(flat["type"]["anyOf"][0]["const"], json!(kind));
             assert!(flat[key].is_object() && flat["retention"]["properties"].is_object());
         }
         assert_eq!(schema["properties"]["retry"]["properties"]["count"]["default"], json!(3));
