@@ -22,13 +22,16 @@ projects:
       repository: ./restic-repository     # better: on another machine, as below
       # repository: sftp:user@host:backups/{project}
       # password: the one in .env (RESTIC_PASSWORD) unless it is given here
+    # archive:                            # instead of restic: one encrypted file a run, on a stick
+    #   path: /mnt/usb
+    # destinations: [{{restic: {{repository: ./a}}}}, {{archive: {{path: /mnt/usb}}}}] # instead: several
     retention:
       local_days: 7
       keep_last: 3                        # or a second run of a day would replace the first
       keep_daily: 7
       keep_weekly: 4
       keep_monthly: 6
-    # encryption:                         # of the dump, before restic sees it
+    # encryption:                         # of the dump, before restic sees it; of all in an archive
     #   enabled: true
     #   type: age
     #   recipient: age1...

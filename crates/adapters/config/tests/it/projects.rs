@@ -1,6 +1,7 @@
 //! Whole files: the starter, and what `config show` makes of a project.
 
 use backupctl_adapter_config::{reference_markdown, schema, starter_config, starter_env};
+use backupctl_domain::destination::Destination;
 
 use crate::{Site, restic};
 
@@ -28,6 +29,9 @@ async fn the_starters_commented_parts_load_too() {
                     let indent = &line[..line.len() - bare.len()];
                     // Of alternatives the sample keeps the first.
                     let other = [
+                        "archive:",
+                        "path: /mnt/usb",
+                        "destinations:",
                         "type: postgres",
                         "host:",
                         "name:",
@@ -35,7 +39,7 @@ async fn the_starters_commented_parts_load_too() {
                         "repository: sftp",
                         "password: the",
                     ];
-                    if other.iter().any(|o| rest.starts_with(o)) {
+                    if other.iter().any(|o| rest.trim_start().starts_with(o)) {
                         String::new()
                     } else {
                         format!("{indent}{rest}\n")
@@ -49,6 +53,25 @@ async fn the_starters_commented_parts_load_too() {
     let project = site.var("UPTIME_KUMA_BASE_URL", "https://k").only().await;
     assert!(project.encryption.is_some() && project.monitor.is_some());
     assert_eq!(project.notifications.len(), 1);
+}
+
+#[tokio::test]
+async fn the_starters_other_destinations_load_too() {
+    let starter = starter_config("my-app").replace("    # encryption:", "    encryption:");
+    let starter = starter.replace("    #   enabled: true", "      enabled: false");
+    let (before, rest) = starter.split_once("    restic:\n").unwrap();
+    let (_, archive) = rest.split_once("    # archive:").unwrap();
+    let (archive, rest) = archive.split_once("    # destinations:").unwrap();
+    let (list, after) = rest.split_once('\n').unwrap();
+    let archive = format!("    archive:{}", archive.replace("\n    # ", "\n    "));
+    for (own, kinds) in [
+        (archive, vec!["archive"]),
+        (format!("    destinations:{list}\n"), vec!["restic", "archive"]),
+    ] {
+        let site = Site::new(&format!("{before}{own}{after}")).dotenv("RESTIC_PASSWORD=x\n");
+        let destinations = site.only().await.destinations;
+        assert_eq!(destinations.iter().map(Destination::kind).collect::<Vec<_>>(), kinds, "{own}");
+    }
 }
 
 #[tokio::test]
