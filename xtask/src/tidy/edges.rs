@@ -15,6 +15,7 @@ enum Layer {
     Application,
     Testkit,
     Process,
+    Stream,
     Adapter,
     Facade,
     Cli,
@@ -28,6 +29,7 @@ impl Layer {
             "crates/application" => Self::Application,
             "crates/testkit" => Self::Testkit,
             "crates/adapters/process" => Self::Process,
+            "crates/adapters/stream" => Self::Stream,
             "crates/adapters" => Self::Facade,
             "crates/cli" => Self::Cli,
             "xtask" => Self::Xtask,
@@ -38,13 +40,14 @@ impl Layer {
 
     /// The layers that this one may build upon.
     fn may_use(self) -> &'static [Self] {
-        use Layer::{Adapter, Application, Domain, Facade, Process};
+        use Layer::{Adapter, Application, Domain, Facade, Process, Stream};
         match self {
             Self::Domain | Self::Xtask => &[],
             Self::Application => &[Domain],
             Self::Testkit | Self::Process => &[Domain, Application],
-            Self::Adapter => &[Domain, Application, Process],
-            Self::Facade => &[Domain, Application, Process, Adapter],
+            Self::Stream => &[Domain, Application, Process],
+            Self::Adapter => &[Domain, Application, Process, Stream],
+            Self::Facade => &[Domain, Application, Process, Stream, Adapter],
             Self::Cli => &[Domain, Application, Facade],
         }
     }

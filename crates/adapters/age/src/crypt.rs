@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use age::armor::ArmoredReader;
+use age::stream::StreamReader;
 use age::{DecryptError, Decryptor, Encryptor, Identity, Recipient};
 use backupctl_adapter_process::{AtomicFile, Existing, write_failure};
+use backupctl_adapter_stream::{BUFFER, Pipe};
 use backupctl_application::context::{Interrupt, StageContext, interrupted};
 use backupctl_application::ports::EncryptedFile;
 use backupctl_domain::{ErrorCode, Failure};
 
 use crate::keys::Keys;
-use crate::pipe::{BUFFER, Pipe, Written};
+use crate::sink::{FileSink, Written};
 
 const ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 
@@ -79,14 +81,37 @@ impl From<Failure> for Stop {
     }
 }
 
+/// Encrypts to everybody who is configured.
+pub(crate) fn encryptor(keys: &Keys) -> Result<Encryptor, Failure> {
+    let recipients = keys.recipients()?;
+    Encryptor::with_recipients(recipients.iter().map(|r| &**r as &dyn Recipient))
+        .map_err(|e| Failure::internal(format!("age cannot encrypt to these recipients: {e}")))
+}
+
+/// What decrypts `source`, armored or not; `path` is for messages.
+pub(crate) fn opened<'r>(
+    keys: &Keys,
+    source: impl Read + Send + 'r,
+    path: &Path,
+) -> Result<StreamReader<Box<dyn BufRead + Send + 'r>>, Failure> {
+    let identities = keys.identities()?;
+    let mut source = BufReader::with_capacity(BUFFER, source);
+    let begin = source.fill_buf().map_err(|e| stream_failure(&e, path))?;
+    // age's armor reader hands even plain bytes over in lines, so it serves armored files alone.
+    let source: Box<dyn BufRead + Send + 'r> = if begin.starts_with(ARMOR) {
+        Box::new(BufReader::new(ArmoredReader::new(source)))
+    } else {
+        Box::new(source)
+    };
+    Decryptor::new_buffered(source)
+        .and_then(|d| d.decrypt(identities.iter().map(|i| &**i as &dyn Identity)))
+        .map_err(|e| damaged(&e, path))
+}
+
 /// Encrypts `source` beside itself.
 pub(crate) fn encrypt(keys: &Keys, job: &Job) -> Result<EncryptedFile, Failure> {
     job.check()?;
-    let recipients = keys.recipients()?;
-    let encryptor = Encryptor::with_recipients(recipients.iter().map(|r| &**r as &dyn Recipient))
-        .map_err(|e| {
-        Failure::internal(format!("age cannot encrypt to these recipients: {e}"))
-    })?;
+    let encryptor = encryptor(keys)?;
     let (mut source, total) = open(&job.source)
         .map_err(|e| read_failure(ErrorCode::DumpCorrupt, &e, &job.source).permanent())?;
     let file = AtomicFile::create(&job.target, Existing::Replace)?;
@@ -107,20 +132,9 @@ pub(crate) fn encrypt(keys: &Keys, job: &Job) -> Result<EncryptedFile, Failure> 
 /// Decrypts `source` into `target`, which appears only once every chunk has authenticated.
 pub(crate) fn decrypt(keys: &Keys, job: &Job) -> Result<(), Failure> {
     job.check()?;
-    let identities = keys.identities()?;
-    let unread = |e: &io::Error| read_failure(ErrorCode::DecryptionFailed, e, &job.source);
-    let (file, total) = open(&job.source).map_err(|e| unread(&e))?;
-    let mut source = BufReader::with_capacity(BUFFER, file);
-    let armored = source.fill_buf().map_err(|e| unread(&e))?.starts_with(ARMOR);
-    // age's armor reader hands even plain bytes over in lines, so it serves armored files alone.
-    let source: Box<dyn BufRead> = if armored {
-        Box::new(BufReader::new(ArmoredReader::new(source)))
-    } else {
-        Box::new(source)
-    };
-    let mut stream = Decryptor::new_buffered(source)
-        .and_then(|d| d.decrypt(identities.iter().map(|i| &**i as &dyn Identity)))
-        .map_err(|e| damaged(&e, &job.source))?;
+    let (file, total) = open(&job.source)
+        .map_err(|e| read_failure(ErrorCode::DecryptionFailed, &e, &job.source))?;
+    let mut stream = opened(keys, file, &job.source)?;
     let file = AtomicFile::create(&job.target, Existing::Replace)?;
     through_pipe(file.handle(), false, file.target(), |pipe| {
         job.copy(&mut stream, pipe, total, |e| stream_failure(e, &job.source))
@@ -134,10 +148,10 @@ fn through_pipe(
     file: &File,
     hash: bool,
     path: &Path,
-    work: impl FnOnce(&mut Pipe<'_>) -> Result<(), Stop>,
+    work: impl FnOnce(&mut Pipe<'_, Written>) -> Result<(), Stop>,
 ) -> Result<Written, Failure> {
     thread::scope(|scope| {
-        let mut pipe = Pipe::start(scope, file, hash);
+        let mut pipe = Pipe::start(scope, FileSink::new(file, hash));
         let result = work(&mut pipe);
         let written = pipe.finish().map_err(|e| write_failure(&e, path));
         match result {
@@ -163,7 +177,7 @@ fn read_failure(code: ErrorCode, error: &io::Error, path: &Path) -> Failure {
 
 /// What an error while the payload is decrypted means: its own words for what is not authentic, the
 /// system's for everything else.
-fn stream_failure(error: &io::Error, path: &Path) -> Failure {
+pub(crate) fn stream_failure(error: &io::Error, path: &Path) -> Failure {
     let path_shown = path.display();
     let message = match error.kind() {
         io::ErrorKind::UnexpectedEof => format!("{path_shown} is cut off: its end is missing"),

@@ -63,6 +63,15 @@ impl Keys {
         Ok(all)
     }
 
+    /// Whether everything that is configured can be used.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.recipients()?;
+        if self.identity_file.is_some() {
+            self.identities()?;
+        }
+        Ok(())
+    }
+
     /// What decrypts: the identities of the identity file.
     pub(crate) fn identities(&self) -> Result<Vec<BoxedIdentity>, Failure> {
         let Some(path) = &self.identity_file else {

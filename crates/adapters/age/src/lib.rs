@@ -5,8 +5,9 @@
 //! writes, and the other way round.
 
 mod crypt;
+mod envelope;
 mod keys;
-mod pipe;
+mod sink;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,11 +81,7 @@ impl Drop for AbandonOnDrop {
 #[async_trait]
 impl DumpEncryptor for AgeEncryptor {
     async fn check_keys(&self) -> Result<(), Failure> {
-        self.keys.recipients()?;
-        if self.keys.identity_file.is_some() {
-            self.keys.identities()?;
-        }
-        Ok(())
+        self.keys.check()
     }
 
     async fn encrypt(&self, source: &Path, ctx: &StageContext) -> Result<EncryptedFile, Failure> {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use age::secrecy::ExposeSecret;
 use backupctl_adapter_age::AgeEncryptor;
+use backupctl_adapter_stream::Envelope;
 use backupctl_application::context::{Cancel, Interrupt, Observer, RunEvent, StageContext};
 use backupctl_application::ports::DumpEncryptor;
 use backupctl_domain::project::{Encryption, EncryptionType};
@@ -336,4 +338,38 @@ async fn a_folder_that_cannot_be_written_is_named() {
     assert!(failure.message.contains("absent"), "{failure}");
     let gone = encryptor.encrypt(&dir.path().join("gone"), &context()).await.unwrap_err();
     assert!(!gone.is_transient() && gone.message.contains("gone"), "{gone}");
+}
+
+#[test]
+fn a_sealed_stream_is_an_encrypted_file_and_opens_as_one() {
+    let keys = TempDir::new().unwrap();
+    let key = age_key(keys.path(), "key");
+    let plain = noise(300_000);
+    let mut sealed = Vec::new();
+    let (sealing, opening) = (encryptor(&[&key], None), encryptor(&[], Some(&key)));
+    assert!(!sealing.can_open() && opening.can_open());
+    Envelope::check(&*sealing).unwrap();
+    let mut stream = sealing.seal(Box::new(&mut sealed)).unwrap();
+    stream.write_all(&plain).unwrap();
+    stream.finish().unwrap();
+    let file = keys.path().join("sealed.age");
+    fs::write(&file, &sealed).unwrap();
+    let by_age = age(&["-d", "-i"], &[&key.file, &file], None).unwrap();
+    assert!(by_age == plain);
+
+    let read = |bytes: &[u8]| {
+        let mut back = Vec::new();
+        let mut stream = opening.open(Box::new(bytes), &file)?;
+        let read = stream.read_to_end(&mut back);
+        read.map(|_| back).map_err(|e| opening.read_failure(&e, &file))
+    };
+    assert!(read(&sealed).unwrap() == plain);
+    let cut = read(&sealed[..sealed.len() - 1]).unwrap_err();
+    assert_eq!(cut.code, ErrorCode::DecryptionFailed);
+    let last = sealed.len() - 5;
+    sealed[last] ^= 1;
+    let changed = read(&sealed).unwrap_err();
+    assert!(changed.message.contains("sealed.age is damaged"), "{changed}");
+    let without = sealing.open(Box::new(&sealed[..]), &file).err().unwrap();
+    assert_eq!(without.code, ErrorCode::EncryptionKeyMissing);
 }

@@ -24,7 +24,9 @@ pub(crate) async fn run<T: Send + 'static>(
 ) -> Result<T, Failure> {
     let expired = Arc::new(AtomicBool::new(false));
     let interrupts = Interrupts::default();
-    let watch = Watch::with_expiry(ctx, Arc::clone(&expired));
+    let watch = Watch::with_stop(ctx, Arc::clone(&expired), || {
+        Failure::new(ErrorCode::DumpTimeout, "out of time")
+    });
     let for_work = Arc::clone(&interrupts);
     let mut task = tokio::task::spawn_blocking(move || work(watch, &for_work));
     let time_up = async {

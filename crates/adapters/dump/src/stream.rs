@@ -3,16 +3,13 @@
 //! Errors inside travel as [`io::Error`], because the pass is run from a reader's callback; a
 //! [`Failure`] is carried in one whole and taken out again by [`into_failure`].
 
-mod compress;
-mod decompress;
-mod pool;
 mod sink;
-mod watch;
 
 use std::io::{self, Read};
 use std::path::Path;
 
 use backupctl_adapter_process::{AtomicFile, write_failure};
+use backupctl_adapter_stream::{Compressor, Cutting};
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::DumpedFile;
 use backupctl_domain::manifest::Completeness;
@@ -21,13 +18,9 @@ use backupctl_domain::{DumpInfo, ErrorCode, Failure};
 
 use crate::blocking;
 
-pub(crate) use compress::Compressor;
-pub(crate) use decompress::{Decoder, Packing};
-pub(crate) use sink::{Sink, checksum_text};
-pub(crate) use watch::Watch;
+use sink::Sink;
 
-/// How much is read at once. A pipe gives less; files give this much.
-pub(crate) const CHUNK: usize = 256 * 1024;
+pub(crate) use backupctl_adapter_stream::{CHUNK, Decoder, Packing, Watch, checksum_text};
 
 /// A written file that does not stand under its name yet.
 #[derive(Debug)]
@@ -101,7 +94,7 @@ impl Pump {
         max_bytes: Option<u64>,
         watch: Watch,
     ) -> io::Result<Self> {
-        let compressor = Compressor::new(compression)?;
+        let compressor = Compressor::new(compression, Cutting::ByContent)?;
         Ok(Self { compressor, sink: Sink::new(file, max_bytes), watch, raw_bytes: 0 })
     }
 

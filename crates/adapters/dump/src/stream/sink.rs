@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 
 use backupctl_adapter_process::{AtomicFile, Syncer};
+use backupctl_adapter_stream::checksum_text;
 use backupctl_domain::human::ByteSize;
 use backupctl_domain::{ErrorCode, Failure};
 
 /// A file being written, with the hash of what went into it.
-pub(crate) struct Sink {
+pub(super) struct Sink {
     file: AtomicFile,
     hasher: blake3::Hasher,
     written: u64,
@@ -17,7 +18,7 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// Writes to `file`, at most `limit` bytes.
-    pub(crate) fn new(file: AtomicFile, limit: Option<u64>) -> Self {
+    pub(super) fn new(file: AtomicFile, limit: Option<u64>) -> Self {
         Self {
             file,
             hasher: blake3::Hasher::new(),
@@ -27,10 +28,17 @@ impl Sink {
         }
     }
 
-    /// Writes all of `bytes`.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// The file, the bytes written, and their checksum. The file is not all synced yet.
+    pub(super) fn finish(self) -> io::Result<(AtomicFile, u64, String)> {
+        self.syncer.finish()?;
+        Ok((self.file, self.written, checksum_text(&self.hasher)))
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let after = self.written + bytes.len() as u64;
         if after > self.limit {
@@ -50,17 +58,11 @@ impl Sink {
         self.file.handle().write_all(bytes)?;
         self.hasher.update(bytes);
         self.written = after;
-        self.syncer.written(self.file.handle(), after)
+        self.syncer.written(self.file.handle(), after)?;
+        Ok(bytes.len())
     }
 
-    /// The file, the bytes written, and their checksum. The file is not all synced yet.
-    pub(crate) fn finish(self) -> io::Result<(AtomicFile, u64, String)> {
-        self.syncer.finish()?;
-        Ok((self.file, self.written, checksum_text(&self.hasher)))
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
-}
-
-/// A hash in the form of `DumpInfo::checksum`.
-pub(crate) fn checksum_text(hasher: &blake3::Hasher) -> String {
-    format!("blake3:{}", hasher.finalize().to_hex())
 }

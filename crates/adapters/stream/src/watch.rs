@@ -14,9 +14,10 @@ const LAST_STEP: u64 = 32 << 20;
 
 /// The eye that a blocking loop keeps on its caller.
 #[derive(Clone)]
-pub(crate) struct Watch {
+pub struct Watch {
     ctx: StageContext,
-    expired: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    reason: fn() -> Failure,
     total: Option<u64>,
     done: u64,
     next: u64,
@@ -24,23 +25,23 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// A watch that only the context can stop.
-    pub(crate) fn new(ctx: &StageContext) -> Self {
-        Self::with_expiry(ctx, Arc::default())
+    pub fn new(ctx: &StageContext) -> Self {
+        Self::with_stop(ctx, Arc::default(), || Failure::internal("stopped without a reason"))
     }
 
-    /// A watch that also stops once `expired` is set.
-    pub(crate) fn with_expiry(ctx: &StageContext, expired: Arc<AtomicBool>) -> Self {
-        Self { ctx: ctx.clone(), expired, total: None, done: 0, next: 0 }
+    /// A watch that also stops once `stop` is set, for that reason.
+    pub fn with_stop(ctx: &StageContext, stop: Arc<AtomicBool>, reason: fn() -> Failure) -> Self {
+        Self { ctx: ctx.clone(), stop, reason, total: None, done: 0, next: 0 }
     }
 
     /// The same watch for a new count of bytes, out of `total` if that is known.
     #[must_use]
-    pub(crate) fn of(&self, total: Option<u64>) -> Self {
+    pub fn of(&self, total: Option<u64>) -> Self {
         Self { total, done: 0, next: 0, ..self.clone() }
     }
 
     /// Counts bytes, reports now and then, and fails if the work is to stop.
-    pub(crate) fn advance(&mut self, bytes: usize) -> io::Result<()> {
+    pub fn advance(&mut self, bytes: usize) -> io::Result<()> {
         self.done += bytes as u64;
         if self.done >= self.next {
             self.report();
@@ -50,15 +51,15 @@ impl Watch {
     }
 
     /// Fails if the work is to stop.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        if self.expired.load(Ordering::Relaxed) {
-            return Err(Failure::new(backupctl_domain::ErrorCode::DumpTimeout, "out of time"));
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err((self.reason)());
         }
         self.ctx.cancel.check()
     }
 
     /// Tells how far the work has got.
-    pub(crate) fn report(&self) {
+    pub fn report(&self) {
         self.ctx.progress(self.done, self.total);
     }
 }

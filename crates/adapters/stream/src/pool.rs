@@ -6,13 +6,11 @@
 //! another one, so a change reaches no further than its own.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
 use std::mem;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-
-use super::Sink;
 
 /// Where blocks end.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +78,7 @@ impl Pool {
     }
 
     /// Adds bytes; frames that are ready go to `sink`.
-    pub(crate) fn push(&mut self, mut data: &[u8], sink: &mut Sink) -> io::Result<()> {
+    pub(crate) fn push(&mut self, mut data: &[u8], sink: &mut dyn Write) -> io::Result<()> {
         while !data.is_empty() {
             let (taken, cut) = self.find_cut(data);
             self.block.extend_from_slice(&data[..taken]);
@@ -93,7 +91,7 @@ impl Pool {
     }
 
     /// Compresses the rest and ends the threads. No input at all is one empty frame.
-    pub(crate) fn finish(mut self, sink: &mut Sink) -> io::Result<()> {
+    pub(crate) fn finish(mut self, sink: &mut dyn Write) -> io::Result<()> {
         if !self.begun || !self.block.is_empty() {
             self.send(sink)?;
         }
@@ -125,7 +123,7 @@ impl Pool {
         (end, have + end == max)
     }
 
-    fn send(&mut self, sink: &mut Sink) -> io::Result<()> {
+    fn send(&mut self, sink: &mut dyn Write) -> io::Result<()> {
         self.hash = 0;
         self.begun = true;
         while self.pending.len() >= self.in_flight {
@@ -143,11 +141,11 @@ impl Pool {
         Ok(())
     }
 
-    fn receive(&mut self, sink: &mut Sink) -> io::Result<()> {
+    fn receive(&mut self, sink: &mut dyn Write) -> io::Result<()> {
         let Some(answer) = self.pending.pop_front() else { return Ok(()) };
         let (mut block, mut frame) =
             answer.recv().map_err(|_| io::Error::other("a compressing thread has panicked"))??;
-        sink.write(&frame)?;
+        sink.write_all(&frame)?;
         block.clear();
         frame.clear();
         self.spare.push((block, frame));
@@ -160,7 +158,7 @@ fn work(queue: &Mutex<Receiver<Job>>, mut packer: impl Packer) {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { block, mut frame, reply }) = next else { return };
         let done = packer.pack(&block, &mut frame);
-        // Nobody waits any more where the dump was given up.
+        // Nobody waits any more where the stream was given up.
         let _ = reply.send(done.map(|()| (block, frame)));
     }
 }

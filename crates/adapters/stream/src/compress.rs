@@ -10,7 +10,6 @@ use flate2::write::GzEncoder;
 use zstd::bulk;
 use zstd::zstd_safe::{CParameter, compress_bound};
 
-use super::Sink;
 use super::pool::{Cuts, Packer, Pool};
 
 /// More threads than this compress faster than any database delivers, and cost memory each.
@@ -29,8 +28,25 @@ const LAST_SMALL_LEVEL: i32 = 5;
 /// A cut every 256 KiB on average after the first 256 KiB.
 const GZIP_CUTS: Cuts = Cuts { min: 256 << 10, max: 1 << 20, mask: 0xffff_c000_0000_0000 };
 
+/// Blocks of this size, for streams that nothing is going to deduplicate: nothing is hashed for them,
+/// and they compress a little better.
+const EVEN_BLOCK: usize = 2 << 20;
+const EVEN_CUTS: Cuts = Cuts { min: EVEN_BLOCK, max: EVEN_BLOCK, mask: u64::MAX };
+
+/// Where a compressed stream begins anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cutting {
+    /// Where the content says so: what has not changed compresses to the same bytes wherever it stands,
+    /// and deduplicates.
+    ByContent,
+    /// After so many bytes, which is cheapest.
+    Evenly,
+}
+
 /// A compressor that is pushed to.
-pub(crate) enum Compressor {
+pub struct Compressor(Inner);
+
+enum Inner {
     /// Passes the bytes on.
     Plain,
     /// zstd frames, each with a checksum, or gzip members: one after the other.
@@ -39,38 +55,44 @@ pub(crate) enum Compressor {
 
 impl Compressor {
     /// A compressor of that kind on all cores.
-    pub(crate) fn new(compression: Option<Compression>) -> io::Result<Self> {
-        let Some(Compression { algorithm, level }) = compression else { return Ok(Self::Plain) };
+    pub fn new(compression: Option<Compression>, cutting: Cutting) -> io::Result<Self> {
+        let Some(Compression { algorithm, level }) = compression else {
+            return Ok(Self(Inner::Plain));
+        };
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let workers = u32::try_from(cores).unwrap_or(MAX_WORKERS).clamp(1, MAX_WORKERS);
-        Ok(Self::Blocks(match algorithm {
+        let cuts = |by_content| match cutting {
+            Cutting::ByContent => by_content,
+            Cutting::Evenly => EVEN_CUTS,
+        };
+        Ok(Self(Inner::Blocks(match algorithm {
             Algorithm::Zstd => {
                 // Workers that build large tables are few, so that the memory stays what it is at
                 // level 3.
                 let workers = if level > LAST_SMALL_LEVEL { workers.min(2) } else { workers };
                 let packers = (0..workers).map(|_| Zstd::new(level));
-                Pool::new(ZSTD_CUTS, packers.collect::<io::Result<Vec<_>>>()?)?
+                Pool::new(cuts(ZSTD_CUTS), packers.collect::<io::Result<Vec<_>>>()?)?
             }
             Algorithm::Gzip => {
                 let level = flate2::Compression::new(level.clamp(1, 9).unsigned_abs());
-                Pool::new(GZIP_CUTS, (0..workers).map(|_| Gzip(level)).collect())?
+                Pool::new(cuts(GZIP_CUTS), (0..workers).map(|_| Gzip(level)).collect())?
             }
-        }))
+        })))
     }
 
     /// Compresses `data`; what is ready goes to `sink`.
-    pub(crate) fn push(&mut self, data: &[u8], sink: &mut Sink) -> io::Result<()> {
-        match self {
-            Self::Plain => sink.write(data),
-            Self::Blocks(pool) => pool.push(data, sink),
+    pub fn push(&mut self, data: &[u8], sink: &mut dyn Write) -> io::Result<()> {
+        match &mut self.0 {
+            Inner::Plain => sink.write_all(data),
+            Inner::Blocks(pool) => pool.push(data, sink),
         }
     }
 
     /// Compresses what is left and ends the format properly.
-    pub(crate) fn finish(self, sink: &mut Sink) -> io::Result<()> {
-        match self {
-            Self::Plain => Ok(()),
-            Self::Blocks(pool) => pool.finish(sink),
+    pub fn finish(self, sink: &mut dyn Write) -> io::Result<()> {
+        match self.0 {
+            Inner::Plain => Ok(()),
+            Inner::Blocks(pool) => pool.finish(sink),
         }
     }
 }

@@ -1,52 +1,52 @@
-//! A writer that hashes and writes on a second thread, so that the cipher need not wait for it.
+//! A writer that works on a second thread, so that whoever fills it need not wait for the disk.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
-use backupctl_adapter_process::Syncer;
-
 /// Bytes that change hands at once.
-pub(crate) const BUFFER: usize = 1 << 20;
+pub const BUFFER: usize = 1 << 20;
 
 /// Buffers that may wait to be written.
 const WAITING: usize = 2;
 
-/// What was written.
-#[derive(Debug)]
-pub(crate) struct Written {
-    /// How many bytes.
-    pub(crate) bytes: u64,
-    /// Their BLAKE3 hash, where it was asked for.
-    pub(crate) hash: Option<blake3::Hash>,
+/// What the second thread does with the bytes.
+pub trait BlockSink: Send {
+    /// What it has to tell at the end.
+    type Done: Send;
+
+    /// Takes the next bytes: [`BUFFER`] of them, fewer only at the end.
+    fn block(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// All bytes were taken.
+    fn finish(self) -> io::Result<Self::Done>;
 }
 
 /// Takes bytes and hands them to the second thread. Holds at most [`WAITING`] + 2 buffers.
-pub(crate) struct Pipe<'scope> {
+#[derive(Debug)]
+pub struct Pipe<'scope, D> {
     current: Vec<u8>,
     full: SyncSender<Vec<u8>>,
     empty: Receiver<Vec<u8>>,
-    writer: ScopedJoinHandle<'scope, io::Result<Written>>,
+    writer: ScopedJoinHandle<'scope, io::Result<D>>,
 }
 
-impl<'scope> Pipe<'scope> {
-    /// Starts the second thread, which writes to `file`.
-    pub(crate) fn start<'env>(
-        scope: &'scope Scope<'scope, 'env>,
-        file: &'env File,
-        hash: bool,
+impl<'scope, D: Send + 'scope> Pipe<'scope, D> {
+    /// Starts the second thread, which hands everything to `sink`.
+    pub fn start(
+        scope: &'scope Scope<'scope, '_>,
+        sink: impl BlockSink<Done = D> + 'scope,
     ) -> Self {
         let (full, to_write) = sync_channel(WAITING);
         let (written, empty) = channel();
-        let writer = scope.spawn(move || write(&to_write, &written, file, hash));
+        let writer = scope.spawn(move || write(&to_write, &written, sink));
         Self { current: Vec::with_capacity(BUFFER), full, empty, writer }
     }
 
     /// Hands over what is left and waits until all is written. To be called after a failed write
     /// too: only then is the reason known.
-    pub(crate) fn finish(mut self) -> io::Result<Written> {
+    pub fn finish(mut self) -> io::Result<D> {
         if !self.current.is_empty() {
             // A writer that has gone tells why below.
             let _ = self.full.send(mem::take(&mut self.current));
@@ -56,7 +56,7 @@ impl<'scope> Pipe<'scope> {
     }
 }
 
-impl Write for Pipe<'_> {
+impl<D> Write for Pipe<'_, D> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = bytes.len().min(BUFFER - self.current.len());
         self.current.extend_from_slice(&bytes[..taken]);
@@ -73,26 +73,16 @@ impl Write for Pipe<'_> {
     }
 }
 
-fn write(
+fn write<S: BlockSink>(
     to_write: &Receiver<Vec<u8>>,
     written: &Sender<Vec<u8>>,
-    mut file: &File,
-    hash: bool,
-) -> io::Result<Written> {
-    let mut hasher = hash.then(blake3::Hasher::new);
-    let mut bytes = 0;
-    let mut syncer = Syncer::default();
+    mut sink: S,
+) -> io::Result<S::Done> {
     for mut buffer in to_write {
-        if let Some(hasher) = &mut hasher {
-            hasher.update(&buffer);
-        }
-        file.write_all(&buffer)?;
-        bytes += buffer.len() as u64;
-        syncer.written(file, bytes)?;
+        sink.block(&buffer)?;
         buffer.clear();
         // Nobody takes it back once the last buffer is on its way.
         let _ = written.send(buffer);
     }
-    syncer.finish()?;
-    Ok(Written { bytes, hash: hasher.map(|h| h.finalize()) })
+    sink.finish()
 }

@@ -9,7 +9,7 @@ use super::CHUNK;
 
 /// What a file is packed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Packing {
+pub enum Packing {
     /// Nothing.
     None,
     /// zstd.
@@ -20,7 +20,7 @@ pub(crate) enum Packing {
 
 impl Packing {
     /// By the last extension of the name.
-    pub(crate) fn of(path: &Path) -> Self {
+    pub fn of(path: &Path) -> Self {
         match path.extension().and_then(|e| e.to_str()) {
             Some("zst") => Self::Zstd,
             Some("gz") => Self::Gzip,
@@ -30,7 +30,9 @@ impl Packing {
 }
 
 /// Unpacks while it is read. A stream cut inside a frame or member is an error, an empty one too.
-pub(crate) enum Decoder<R: Read> {
+pub struct Decoder<R: Read>(Inner<R>);
+
+enum Inner<R: Read> {
     Plain(R),
     Zstd(zstd::stream::read::Decoder<'static, BufReader<R>>),
     Gzip(Box<MultiGzDecoder<BufReader<R>>>),
@@ -38,33 +40,33 @@ pub(crate) enum Decoder<R: Read> {
 
 impl<R: Read> Decoder<R> {
     /// Unpacks `source`.
-    pub(crate) fn new(source: R, packing: Packing) -> io::Result<Self> {
+    pub fn new(source: R, packing: Packing) -> io::Result<Self> {
         let buffered = |source| BufReader::with_capacity(CHUNK, source);
-        Ok(match packing {
-            Packing::None => Self::Plain(source),
+        Ok(Self(match packing {
+            Packing::None => Inner::Plain(source),
             Packing::Zstd => {
-                Self::Zstd(zstd::stream::read::Decoder::with_buffer(buffered(source))?)
+                Inner::Zstd(zstd::stream::read::Decoder::with_buffer(buffered(source))?)
             }
-            Packing::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(buffered(source)))),
-        })
+            Packing::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(buffered(source)))),
+        }))
     }
 
     /// The source again, wherever the format's end has left it.
-    pub(crate) fn into_source(self) -> R {
-        match self {
-            Self::Plain(source) => source,
-            Self::Zstd(decoder) => decoder.finish().into_inner(),
-            Self::Gzip(decoder) => decoder.into_inner().into_inner(),
+    pub fn into_source(self) -> R {
+        match self.0 {
+            Inner::Plain(source) => source,
+            Inner::Zstd(decoder) => decoder.finish().into_inner(),
+            Inner::Gzip(decoder) => decoder.into_inner().into_inner(),
         }
     }
 }
 
 impl<R: Read> Read for Decoder<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(source) => source.read(buf),
-            Self::Zstd(decoder) => decoder.read(buf),
-            Self::Gzip(decoder) => decoder.read(buf),
+        match &mut self.0 {
+            Inner::Plain(source) => source.read(buf),
+            Inner::Zstd(decoder) => decoder.read(buf),
+            Inner::Gzip(decoder) => decoder.read(buf),
         }
     }
 }
