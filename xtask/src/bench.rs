@@ -4,6 +4,7 @@
 //! Absolute times say little about another machine; the ratios carry over. How to read the result
 //! is in docs/performance.md.
 
+mod archive;
 mod gpg;
 mod growth;
 mod idle;
@@ -38,7 +39,7 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     write_docs: bool,
     /// Only these parts, separated by commas: overhead, startup, validate, restic, throughput,
-    /// mariadb, gpg, idle, growth.
+    /// mariadb, gpg, archive, idle, growth.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -118,6 +119,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
     if wanted("gpg") {
         gpg::measure(&world, &size, &mut report)?;
+    }
+    if wanted("archive") {
+        archive::measure(&world, &size, &mut report)?;
     }
     if wanted("idle") {
         idle::measure(&world, &size, &mut report)?;

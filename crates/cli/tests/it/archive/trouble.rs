@@ -157,7 +157,7 @@ fn a_file_system_that_cannot_hold_the_file_is_named_with_the_way_out() {
     // The size of the last one says it before anything is written.
     s.backup();
     let record = fails(&s, &limited, "FS_FILE_TOO_LARGE");
-    assert!(words(&record["error"], "message").contains("about"), "{record:#}");
+    assert!(words(&record["error"], "message").contains("may take"), "{record:#}");
     s.w.project()["archive"]["split_size"] = json!("1MiB");
     let output = s.w.finish(s.start(&limited, &["run", "shop"]));
     output.expect(0);
