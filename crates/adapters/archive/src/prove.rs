@@ -1,0 +1,183 @@
+//! Reads an archive back from the disk and holds it against what was written.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use backupctl_adapter_stream::Watch;
+use backupctl_application::ports::{StoredSnapshot, VerifyReport};
+use backupctl_domain::retention::Proof;
+use backupctl_domain::sync::SyncPart;
+use backupctl_domain::{ErrorCode, Failure, SnapshotId};
+
+use crate::Inner;
+use crate::damage::{damaged, is_damage};
+use crate::folder::{Folder, Found};
+use crate::inspect::{Contents, Look, inspect};
+use crate::intake::{Raw, raw};
+
+/// What reading an archive back has shown.
+pub(crate) struct Checked {
+    raw: Raw,
+    /// What is in it, where it could be opened.
+    contents: Option<Contents>,
+    /// Whether its bytes were compared with a checksum.
+    compared: bool,
+}
+
+impl Inner {
+    /// Proves that the stored archive is whole and holds the part.
+    pub(crate) fn prove(
+        &self,
+        stored: &StoredSnapshot,
+        part: &SyncPart,
+        watch: &Watch,
+    ) -> Result<(), Failure> {
+        watch.check()?;
+        let unproven = |what: &str| {
+            let archive = stored.info.archive.as_ref().map_or("the archive", |a| a.file.as_str());
+            Failure::new(ErrorCode::SnapshotUnproven, format!("{archive} {what}"))
+        };
+        let Some((folder, found)) = self.find(&stored.info.id)? else {
+            return Err(unproven("is not there any more"));
+        };
+        let name = found.name.to_string();
+        let known = self.memory.known(&name);
+        let recorded = known.as_ref().filter(|known| known.bytes == found.bytes);
+        let info = stored.info.archive.as_ref();
+        let info = info.filter(|info| Path::new(&info.file).ends_with(&name));
+        let checksum = info
+            .map(|info| info.checksum.clone())
+            .or_else(|| recorded.map(|known| known.checksum.clone()));
+        let checked = self.check(&folder, &found, checksum.as_deref(), &part.assets, watch)?;
+        let dump = match (&checked.contents, &known) {
+            (Some(contents), _) => {
+                let opening = contents.opening.as_ref().and_then(|o| o.dump.clone());
+                opening.zip(contents.dump)
+            }
+            (None, Some(known)) => known.dump.clone(),
+            (None, None) => return Err(unproven("can be neither opened nor compared")),
+        };
+        if let Some((path, bytes)) = &part.dump {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            match dump {
+                Some((held, size)) if held == name && size == *bytes => {}
+                Some((held, size)) if held == name => {
+                    let what = format!("holds {size} bytes of the dump {name}, not {bytes}");
+                    return Err(unproven(&what));
+                }
+                _ => return Err(unproven(&format!("does not hold the dump {name}"))),
+            }
+        }
+        let missing = part.assets.iter().find(|asset| match (&checked.contents, &known) {
+            (Some(contents), _) => !holds(contents, asset, &part.assets),
+            (None, Some(known)) => !known.assets.contains(asset),
+            (None, None) => true,
+        });
+        if let Some(asset) = missing {
+            return Err(unproven(&format!("does not hold {}", asset.display())));
+        }
+        self.memory.judge(&name, Proof::Proven, self.settings.clock.now());
+        Ok(())
+    }
+
+    /// Reads an archive back, by whatever there is to compare it with.
+    pub(crate) fn verify(&self, id: &SnapshotId, watch: &Watch) -> Result<VerifyReport, Failure> {
+        watch.check()?;
+        let Some((folder, found)) = self.find(id)? else { return Err(self.not_found(id)) };
+        let checked = self.verify_found(&folder, &found, watch)?;
+        let how = match (&checked.contents, checked.compared) {
+            (Some(_), true) => {
+                "every file was compared with the manifest, and the whole with the checksum of when it was written"
+            }
+            (Some(_), false) => "every file was compared with the manifest",
+            (None, _) => "the whole was compared with the checksum of when it was written",
+        };
+        let files = checked.contents.map(|contents| contents.files);
+        Ok(VerifyReport { bytes: checked.raw.bytes, files, how: how.to_owned() })
+    }
+
+    /// The same for an archive that was found, and remembers what it has shown.
+    pub(crate) fn verify_found(
+        &self,
+        folder: &Folder,
+        found: &Found,
+        watch: &Watch,
+    ) -> Result<Checked, Failure> {
+        let name = found.name.to_string();
+        let known = self.memory.known(&name);
+        if known.is_none() && !self.can_open(found) {
+            let path = folder.path().join(&name);
+            let message = format!(
+                "{} cannot be checked: neither an identity that opens it is configured, nor is its \
+                 checksum remembered on this machine",
+                path.display()
+            );
+            return Err(Failure::new(ErrorCode::EncryptionKeyMissing, message).with_remedy(
+                "set `encryption.identity_file` to the identity of one of its recipients",
+            ));
+        }
+        let checksum = known.as_ref().map(|known| known.checksum.as_str());
+        let checked = self.check(folder, found, checksum, &[], watch)?;
+        self.memory.judge(&name, Proof::Proven, self.settings.clock.now());
+        Ok(checked)
+    }
+
+    /// Reads an archive from the disk, and what is in it where that can be seen. Damage is remembered.
+    fn check(
+        &self,
+        folder: &Folder,
+        found: &Found,
+        checksum: Option<&str>,
+        wanted: &[PathBuf],
+        watch: &Watch,
+    ) -> Result<Checked, Failure> {
+        let checked = self.read_back(folder, found, checksum, wanted, watch);
+        if let Err(failure) = &checked
+            && is_damage(failure)
+        {
+            let name = found.name.to_string();
+            self.memory.judge(&name, Proof::Damaged, self.settings.clock.now());
+        }
+        checked
+    }
+
+    fn read_back(
+        &self,
+        folder: &Folder,
+        found: &Found,
+        checksum: Option<&str>,
+        wanted: &[PathBuf],
+        watch: &Watch,
+    ) -> Result<Checked, Failure> {
+        let path = folder.path().join(found.name.to_string()).display().to_string();
+        let (contents, raw) = if self.can_open(found) {
+            let scratch = self.scratch()?;
+            let inside = Mutex::default();
+            let intake = self.intake(folder, found, true)?;
+            let (contents, raw) = intake.read(true, watch, &inside, |reader| {
+                inspect(reader, wanted, intake.path(), &scratch, &inside, &mut Look)
+            })?;
+            (Some(contents), raw)
+        } else {
+            (None, raw(folder, found, watch)?)
+        };
+        match checksum {
+            Some(checksum) if checksum != raw.checksum => {
+                Err(damaged(&path, "its bytes are not those that were written"))
+            }
+            checksum => Ok(Checked { raw, contents, compared: checksum.is_some() }),
+        }
+    }
+}
+
+/// Whether an archive holds an asset, or says why it does not.
+fn holds(contents: &Contents, asset: &PathBuf, all: &[PathBuf]) -> bool {
+    let listed = contents.opening.as_ref().is_some_and(|o| o.assets.contains(asset));
+    let below = |other: &&PathBuf| asset.starts_with(other) && asset != *other;
+    listed
+        && (contents.present.contains(asset)
+            || contents.head.absent.contains(asset)
+            // What a pattern leaves out of the asset above it is left out.
+            || all.iter().any(|other| below(&other))
+            || asset.parent().is_none())
+}

@@ -1,0 +1,171 @@
+//! Brings an archive's files back.
+//!
+//! Everything is unpacked into a folder of its own inside the target first. Only when the whole archive
+//! has been read, is authentic, and every file in it is what the manifest says, does anything get its
+//! place; else nothing is left.
+
+mod extract;
+mod folders;
+mod place;
+mod selection;
+mod staging;
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Mutex;
+
+use backupctl_adapter_stream::Watch;
+use backupctl_application::ports::{RestoreReport, RestoreRequest};
+use backupctl_domain::{ErrorCode, Failure};
+
+use crate::Inner;
+use crate::damage::{damaged, is_damage};
+use crate::inspect::{Visitor, inspect};
+use crate::intake::Intake;
+
+use extract::{Borrow, Extract};
+use selection::Selection;
+use staging::Staging;
+
+/// What the name of the folder inside the target begins with.
+const PREFIX: &str = ".backupctl-restore-";
+
+impl Inner {
+    pub(crate) fn restore(
+        &self,
+        request: &RestoreRequest,
+        watch: &Watch,
+    ) -> Result<RestoreReport, Failure> {
+        watch.check()?;
+        let id = &request.snapshot;
+        let Some((folder, found)) = self.find(id)? else { return Err(self.not_found(id)) };
+        let target = &request.target;
+        let failed = |e| target_failure(&e, target);
+        let scratch = self.scratch()?;
+        let place = File::open(target).map_err(failed)?;
+        let staging = tempfile::Builder::new().prefix(PREFIX).tempdir_in(target).map_err(failed)?;
+        let selection = Selection::new(&request.include, target);
+        let intake = self.intake(&folder, &found, false)?;
+        let name = found.name.to_string();
+        // What is encrypted is authentic by itself.
+        let checksum = self.memory.known(&name).filter(|_| !found.name.encrypted);
+        let checksum = checksum.map(|known| known.checksum);
+        let opened = File::open(staging.path()).map_err(failed)?;
+        let stage = Staging::new(opened.into());
+        let mut extract = Extract::new(stage, selection, &scratch).map_err(failed)?;
+        let read = pass(&intake, checksum.as_deref(), target, &scratch, watch, &mut extract);
+        let read = read.and_then(|()| match extract.take_borrowed() {
+            None => Ok(()),
+            Some(borrowed) => {
+                let opened = File::open(staging.path()).map_err(failed)?;
+                let mut borrow = Borrow::new(Staging::new(opened.into()), borrowed);
+                pass(&intake, None, target, &scratch, watch, &mut borrow)?;
+                let what = "a link in it leads to a file that is not in it";
+                extract.add_bytes(borrow.finish().ok_or_else(|| damaged(intake.path(), what))?);
+                Ok(())
+            }
+        });
+        if let Err(failure) = read {
+            if is_damage(&failure) {
+                let now = self.settings.clock.now();
+                self.memory.judge(&name, backupctl_domain::retention::Proof::Damaged, now);
+            }
+            return Err(failure);
+        }
+        if let Some(what) = extract.lacks() {
+            let message = format!("archive {name} {what}");
+            return Err(Failure::new(ErrorCode::SnapshotNotFound, message).with_remedy(format!(
+                "see which archives hold what: `backupctl snapshots {}`",
+                self.settings.project
+            )));
+        }
+        watch.check()?;
+        let (report, folders) = extract.finish();
+        let opened = File::open(staging.path()).map_err(failed)?;
+        place::conflicts(&opened, &place, target)?;
+        place::merge(&opened, &place).map_err(failed)?;
+        folders.apply(place.into()).map_err(failed)?;
+        Ok(report)
+    }
+}
+
+/// Reads the archive once for `visitor`, and holds it against its manifest and its checksum.
+fn pass(
+    intake: &Intake<'_>,
+    checksum: Option<&str>,
+    target: &Path,
+    scratch: &Path,
+    watch: &Watch,
+    visitor: &mut dyn Visitor,
+) -> Result<(), Failure> {
+    let inside = Mutex::default();
+    let mut visitor = Explained { inner: visitor, target };
+    let (_, raw) = intake.read(checksum.is_some(), watch, &inside, |reader| {
+        inspect(reader, &[], intake.path(), scratch, &inside, &mut visitor)
+    })?;
+    match checksum {
+        Some(checksum) if checksum != raw.checksum => {
+            Err(damaged(intake.path(), "its bytes are not those that were written"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Errors of writing, told as such: they say nothing about the archive.
+struct Explained<'a> {
+    inner: &'a mut dyn Visitor,
+    target: &'a Path,
+}
+
+impl Explained<'_> {
+    fn explain<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|e| match e.downcast::<Failure>() {
+            Ok(failure) => io::Error::other(failure),
+            Err(e) => io::Error::other(target_failure(&e, self.target)),
+        })
+    }
+}
+
+impl Visitor for Explained<'_> {
+    fn entry(&mut self, entry: &crate::tar::Entry) -> io::Result<bool> {
+        let result = self.inner.entry(entry);
+        self.explain(result)
+    }
+
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let result = self.inner.data(offset, bytes);
+        self.explain(result)
+    }
+
+    fn end(&mut self, entry: &crate::tar::Entry) -> io::Result<()> {
+        let result = self.inner.end(entry);
+        self.explain(result)
+    }
+}
+
+/// What an error of writing to the target means.
+fn target_failure(error: &io::Error, target: &Path) -> Failure {
+    let target = target.display();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Failure::new(ErrorCode::DiskFull, format!("the disk of {target} is full: {error}"))
+                .with_remedy(format!(
+                    "free space on the disk of {target}, or restore to a larger one (`--target`)"
+                ))
+        }
+        io::ErrorKind::FileTooLarge => Failure::new(
+            ErrorCode::FsFileTooLarge,
+            format!("the file system of {target} cannot hold a file as large: {error}"),
+        )
+        .with_remedy("restore to a disk whose file system has no such limit (`--target`)"),
+        _ => Failure::new(
+            ErrorCode::PathNotWritable,
+            format!("cannot restore to {target}: {error}"),
+        )
+        .with_remedy(format!(
+            "restore to a folder that this user may write to (`--target`), or check the disk of \
+                 {target} (`dmesg`)"
+        )),
+    }
+}

@@ -1,0 +1,150 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use backupctl_domain::ErrorCode;
+
+use crate::standard_tools::{everything, same};
+use crate::support::{Key, World, file_of, names, seen, sh, tree};
+
+fn below(target: &Path, path: &Path) -> PathBuf {
+    target.join(path.strip_prefix("/").unwrap())
+}
+
+#[tokio::test]
+async fn everything_comes_back_as_it_was() {
+    let (world, key) = (World::new(), Key::new());
+    let asset = world.asset();
+    everything(&asset);
+    sh(&format!("touch -d '1969-12-31 12:00:00.25 UTC' {}/empty", asset.display()));
+    let archive = world.archive(|settings| settings.envelope = Some(key.envelope()));
+    let part = world.part(std::slice::from_ref(&asset));
+    let stored = world.store(&archive, &part).await.unwrap();
+    let (target, report) = world.restore(&archive, &stored, &[], "target").await;
+    let report = report.unwrap();
+    assert_eq!(report.files, stored.files_total);
+    same(&asset, &target, "restore");
+    assert_eq!(names(&target), ["shop_backup_1.dump", "tmp"]);
+    let (again, report) = world.restore(&archive, &stored, &[], "target").await;
+    report.unwrap();
+    same(&asset, &again, "restoring over it");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_comes_alone_and_links_bring_their_content() {
+    let world = World::new();
+    let asset = world.asset();
+    fs::create_dir_all(asset.join("b/c")).unwrap();
+    fs::write(asset.join("a"), "linked").unwrap();
+    fs::hard_link(asset.join("a"), asset.join("b/one")).unwrap();
+    fs::hard_link(asset.join("a"), asset.join("b/two")).unwrap();
+    fs::set_permissions(asset.join("b"), fs::Permissions::from_mode(0o750)).unwrap();
+    fs::write(asset.join("b/c/file"), "x").unwrap();
+    fs::write(asset.join("bb"), "not asked for").unwrap();
+    let archive = world.archive(|_| ());
+    let part = world.part(std::slice::from_ref(&asset));
+    let stored = world.store(&archive, &part).await.unwrap();
+
+    let folder = asset.join("b");
+    let (target, report) = world.restore(&archive, &stored, &[&folder], "target").await;
+    let report = report.unwrap();
+    assert_eq!((report.files, report.bytes), (3, 7));
+    let back = below(&target, &folder);
+    assert_eq!(fs::read_to_string(back.join("one")).unwrap(), "linked");
+    let inode = |name: &str| fs::metadata(back.join(name)).unwrap().ino();
+    assert_eq!(inode("one"), inode("two"));
+    assert_eq!(seen(&back).mode, seen(&folder).mode);
+    assert_eq!(seen(&back).modified, seen(&folder).modified);
+    assert_eq!(names(&below(&target, &asset)), ["b"]);
+
+    let (target, report) =
+        world.restore(&archive, &stored, &[&folder, &asset.join("no")], "none").await;
+    let failure = report.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::SnapshotNotFound);
+    assert!(failure.message.contains("srv/files/no"), "{failure}");
+    assert_eq!(names(&target), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_filled_target_keeps_what_is_not_in_the_archive() {
+    let world = World::new();
+    let asset = world.asset();
+    let archive = world.archive(|_| ());
+    let part = world.part(std::slice::from_ref(&asset));
+    let stored = world.store(&archive, &part).await.unwrap();
+    let target = world.dir.path().join("target");
+    let there = below(&target, &asset);
+    fs::create_dir_all(&there).unwrap();
+    fs::write(there.join("mine.txt"), "mine").unwrap();
+    fs::write(there.join("hello.txt"), "another").unwrap();
+    let (_, report) = world.restore(&archive, &stored, &[], "target").await;
+    report.unwrap();
+    assert_eq!(fs::read_to_string(there.join("mine.txt")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(there.join("hello.txt")).unwrap(), "hello");
+
+    // A folder where a file is to go is nobody's to remove, and then nothing moves at all.
+    fs::remove_file(there.join("hello.txt")).unwrap();
+    fs::create_dir(there.join("hello.txt")).unwrap();
+    let before = tree(&target);
+    let (_, report) = world.restore(&archive, &stored, &[], "target").await;
+    let failure = report.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::PathNotWritable);
+    assert!(failure.message.contains("hello.txt is one in the target"), "{failure}");
+    assert_eq!(tree(&target), before);
+}
+
+#[tokio::test]
+async fn a_link_in_the_target_is_not_followed() {
+    let world = World::new();
+    let asset = world.asset();
+    let archive = world.archive(|_| ());
+    let stored = world.store(&archive, &world.part(std::slice::from_ref(&asset))).await.unwrap();
+    let (target, outside) = (world.dir.path().join("target"), world.dir.path().join("outside"));
+    fs::create_dir(&outside).unwrap();
+    fs::create_dir(&target).unwrap();
+    symlink(&outside, target.join("tmp")).unwrap();
+    let (_, report) = world.restore(&archive, &stored, &[], "target").await;
+    assert_eq!(report.unwrap_err().code, ErrorCode::PathNotWritable);
+    assert_eq!(names(&outside), Vec::<String>::new());
+}
+
+/// Archives that somebody else has made are read as if they meant harm.
+#[tokio::test]
+async fn paths_that_lead_out_of_the_archive_are_refused() {
+    let world = World::new();
+    let archive = world.archive(|settings| settings.compression = None);
+    let stored = world.store(&archive, &world.part(&[world.asset()])).await.unwrap();
+    let file = file_of(&stored);
+    let evil = world.dir.path().join("evil");
+    fs::create_dir_all(evil.join("sub")).unwrap();
+    symlink("/tmp", evil.join("link")).unwrap();
+    fs::write(evil.join("sub/x"), "x").unwrap();
+    let (file, evil) = (file.display(), evil.display());
+    let making = [
+        format!("tar -cf {file} -C {evil} --transform 's,sub/x,../../x,' -P sub/x"),
+        format!("tar -cf {file} -C {evil} --transform 's,sub/x,link/x,' link sub/x"),
+    ];
+    for line in making {
+        sh(&line);
+        world.forget_everything();
+        let (target, report) = world.restore(&archive, &stored, &[], "target").await;
+        let failure = report.unwrap_err();
+        assert_eq!(failure.code, ErrorCode::ChecksumMismatch, "{failure}");
+        assert!(failure.message.contains("leads out of it"), "{failure}");
+        assert_eq!(names(&target), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_takes_nothing_more_is_filled_first() {
+    let world = World::new();
+    let asset = world.asset();
+    fs::create_dir(asset.join("closed")).unwrap();
+    fs::write(asset.join("closed/file"), "x").unwrap();
+    fs::set_permissions(asset.join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
+    let archive = world.archive(|_| ());
+    let stored = world.store(&archive, &world.part(std::slice::from_ref(&asset))).await.unwrap();
+    let (target, report) = world.restore(&archive, &stored, &[], "target").await;
+    report.unwrap();
+    assert_eq!(seen(&below(&target, &asset.join("closed"))), seen(&asset.join("closed")));
+}
