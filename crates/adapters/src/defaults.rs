@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backupctl_adapter_stream::Envelope;
 use backupctl_application::ports::{
     CacheKeeper, Clock, DatabaseDumper, DatabaseLoader, Disk, DumpEncryptor, GlobalSettings,
     KeyManager, ServiceUnits,
@@ -16,6 +17,7 @@ use backupctl_domain::project::{Channel, Database, EncryptionType, Engine, Monit
 use backupctl_domain::{Destination, ErrorCode, Failure, Project};
 
 use crate::age::AgeEncryptor;
+use crate::archive::{Archive, ArchiveSettings};
 use crate::audit_sql::SqlAudit;
 use crate::config::Environment;
 use crate::dump::{
@@ -64,6 +66,7 @@ pub fn world(global: &GlobalSettings, identity: Identity) -> Result<World, Failu
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let audit = Arc::new(audit(global)?);
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    let registries = registries(global, &identity, &clock);
     let base = &global.base_dir;
     Ok(World {
         lock: Arc::new(FileLock::new(base.clone(), Arc::clone(&clock))),
@@ -74,7 +77,7 @@ pub fn world(global: &GlobalSettings, identity: Identity) -> Result<World, Failu
         unpacker: Arc::new(FileUnpacker),
         children: Arc::new(Children::new(base.clone())),
         processes: Arc::new(LockHolders::new(base.clone())),
-        registries: registries(base, &identity, &clock),
+        registries,
         settings: settings(global),
         schedules: Arc::new(ScheduleFiles::new(base)),
         disk,
@@ -89,14 +92,19 @@ pub fn audit(global: &GlobalSettings) -> Result<SqlAudit, Failure> {
 }
 
 /// Every adapter that this build has, by the name that a configuration gives it.
-pub fn registries(base_dir: &Path, identity: &Identity, clock: &Arc<dyn Clock>) -> Registries {
+pub fn registries(
+    global: &GlobalSettings,
+    identity: &Identity,
+    clock: &Arc<dyn Clock>,
+) -> Registries {
+    let base_dir = &global.base_dir;
     Registries {
         dumpers: dumpers(base_dir),
         loaders: loaders(base_dir),
         encryptors: encryptors(),
         notifiers: notifiers(clock),
         monitors: monitors(),
-        storages: storages(base_dir, identity),
+        storages: storages(global, identity, clock),
     }
 }
 
@@ -226,12 +234,53 @@ fn monitors() -> MonitorRegistry {
         })
 }
 
-fn storages(base_dir: &Path, identity: &Identity) -> StorageRegistry {
-    let (base_dir, identity) = (base_dir.to_owned(), identity.clone());
-    StorageRegistry::new("destinations").with("restic", move |project, destination| {
-        let restic = restic(&base_dir, &identity, project, destination)?;
-        let cache: Option<Arc<dyn CacheKeeper>> = Some(restic.clone());
-        Ok(Arc::new(Storage { remote: restic.clone(), admin: restic, cache }))
+fn storages(
+    global: &GlobalSettings,
+    identity: &Identity,
+    clock: &Arc<dyn Clock>,
+) -> StorageRegistry {
+    let (base_dir, of_restic) = (global.base_dir.clone(), identity.clone());
+    let (global, identity, clock) = (global.clone(), identity.clone(), Arc::clone(clock));
+    StorageRegistry::new("destinations")
+        .with("restic", move |project, destination| {
+            let restic = restic(&base_dir, &of_restic, project, destination)?;
+            let cache: Option<Arc<dyn CacheKeeper>> = Some(restic.clone());
+            Ok(Arc::new(Storage { remote: restic.clone(), admin: restic, cache }))
+        })
+        .with("archive", move |project, destination| {
+            let archive = archive(&global, &identity, &clock, project, destination)?;
+            Ok(Arc::new(Storage { remote: archive.clone(), admin: archive, cache: None }))
+        })
+}
+
+/// A project's folder of archives.
+fn archive(
+    global: &GlobalSettings,
+    identity: &Identity,
+    clock: &Arc<dyn Clock>,
+    project: &Project,
+    destination: &Destination,
+) -> Result<Arc<Archive>, Failure> {
+    let target = destination.archive().ok_or_else(|| Failure::internal("no folder of archives"))?;
+    // What is read on another machine may belong to a project that encrypts its dumps otherwise.
+    let envelope: Option<Arc<dyn Envelope>> = match &project.encryption {
+        Some(encryption) if encryption.kind == EncryptionType::Age => {
+            Some(AgeEncryptor::new(encryption)?)
+        }
+        _ => None,
+    };
+    Archive::new(ArchiveSettings {
+        project: project.name.clone(),
+        destination: destination.name.to_string(),
+        target: target.clone(),
+        compression: project.compression,
+        envelope,
+        timezone: global.timezone.clone(),
+        host: identity.host.clone(),
+        version: format!("backupctl {}", identity.version),
+        state_dir: global.base_dir.join(STATE_DIR),
+        disk: Arc::new(SystemDisk),
+        clock: Arc::clone(clock),
     })
 }
 

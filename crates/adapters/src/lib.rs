@@ -6,6 +6,7 @@
 
 #[cfg(all(
     feature = "age",
+    feature = "archive",
     feature = "audit-sql",
     feature = "dump",
     feature = "notify",
@@ -15,6 +16,8 @@ pub mod defaults;
 
 #[cfg(feature = "age")]
 pub use backupctl_adapter_age as age;
+#[cfg(feature = "archive")]
+pub use backupctl_adapter_archive as archive;
 #[cfg(feature = "audit-sql")]
 pub use backupctl_adapter_audit_sql as audit_sql;
 #[cfg(feature = "config")]

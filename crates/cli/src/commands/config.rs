@@ -41,7 +41,7 @@ async fn reload(global: &Global, out: &Out) -> CommandResult {
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let identity = defaults::identity();
-    let registries = defaults::registries(&settings.base_dir, &identity, &clock);
+    let registries = defaults::registries(&settings, &identity, &clock);
     registries.refuse_unsupported(&mut loaded);
     let lines: Vec<String> = loaded.issues().into_iter().map(wire::issue_line).collect();
     if !out.is_json() {
@@ -89,7 +89,7 @@ async fn validate(global: &Global, out: &Out) -> CommandResult {
     if let Ok(settings) = &loaded.global {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let identity = defaults::identity();
-        let registries = defaults::registries(&settings.base_dir, &identity, &clock);
+        let registries = defaults::registries(settings, &identity, &clock);
         registries.refuse_unsupported(&mut loaded);
     }
     let issues = loaded.issues();
