@@ -4,6 +4,7 @@
 //! capture, a way to be ended with all its children, and texts without secrets. What programs and
 //! streams give is written by [`AtomicFile`].
 
+mod assets;
 mod atomic_file;
 mod capture;
 mod child;
@@ -20,6 +21,7 @@ mod syncer;
 mod tests;
 mod tool;
 
+pub use assets::with_link_targets;
 pub use atomic_file::{AtomicFile, Existing, write_failure};
 pub use child::kill_running;
 pub use error::{ProcessError, failure_from_io};

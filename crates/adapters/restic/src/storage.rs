@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use backupctl_adapter_process::failure_from_io;
+use backupctl_adapter_process::{failure_from_io, with_link_targets};
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
     PruneReport, RemoteStorage, RepositoryAdmin, RestoreReport, RestoreRequest, Snapshot,
@@ -485,17 +485,8 @@ impl Restic {
 /// The paths that restic is given: the part's, and behind an asset that is a symbolic link also
 /// what it points to, for restic stores such a link and nothing more.
 fn sources(part: &SyncPart) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = part.paths().into_iter().map(Path::to_owned).collect();
-    for asset in &part.assets {
-        let is_link = asset.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
-        if is_link
-            && let Ok(real) = asset.canonicalize()
-            && !paths.contains(&real)
-        {
-            paths.push(real);
-        }
-    }
-    paths
+    let dump = part.dump.iter().map(|(path, _)| path.clone());
+    dump.chain(with_link_targets(&part.assets)).collect()
 }
 
 fn keep_args(keep: &KeepPolicy) -> Vec<OsString> {
