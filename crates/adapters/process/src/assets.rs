@@ -21,7 +21,7 @@ pub fn with_link_targets(assets: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 fn target_of(asset: &Path) -> Option<PathBuf> {
-    asset.symlink_metadata().ok().filter(|meta| meta.is_symlink())?;
+    asset.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink)?;
     asset.canonicalize().ok()
 }
 

@@ -7,4 +7,5 @@ mod repository;
 mod restore;
 mod sftp;
 mod store;
+mod verify;
 mod world;

@@ -11,7 +11,7 @@ use backupctl_domain::sync::SyncPart;
 use backupctl_domain::tag::Tag;
 use backupctl_domain::{ErrorCode, ProjectName, SnapshotId};
 
-use crate::world::{World, ctx, request, watched};
+use crate::world::{World, ctx, packs, request, watched};
 
 #[tokio::test]
 async fn a_second_run_costs_two_processes_and_reads_no_unchanged_asset() {
@@ -269,8 +269,7 @@ async fn a_prune_that_failed_is_made_up_for_and_damage_stays_damage() {
     let part = world.part(Some(world.dump("d2.dump", "two!")));
     restic.store(&request(part), &ctx()).await.unwrap();
     let keep = KeepPolicy { last: 1, ..KeepPolicy::default() };
-    let mut packs = walk(&world.repo().join("data"));
-    packs.sort();
+    let packs = packs(&world);
     fs::remove_file(&packs[0]).unwrap();
 
     let first = restic.prune(&keep, &ctx()).await.unwrap_err();
@@ -278,9 +277,4 @@ async fn a_prune_that_failed_is_made_up_for_and_damage_stays_damage() {
     // The snapshot is forgotten by now: nothing to remove must not pass for a healthy repository.
     let second = world.restic().prune(&keep, &ctx()).await.unwrap_err();
     assert_eq!(second.code, ErrorCode::RepoCorrupt, "{second:?}");
-}
-
-fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    entries.flat_map(|p| if p.is_dir() { walk(&p) } else { vec![p] }).collect()
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -177,4 +177,16 @@ pub(crate) fn ctx() -> StageContext {
 
 pub(crate) fn watched(observer: Arc<dyn Observer>, cancel: Cancel) -> StageContext {
     StageContext { observer, cancel, ..ctx() }
+}
+
+/// The packs of the repository, sorted.
+pub(crate) fn packs(world: &World) -> Vec<PathBuf> {
+    let mut packs = walk(&world.repo().join("data"));
+    packs.sort();
+    packs
+}
+
+fn walk(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    entries.flat_map(|p| if p.is_dir() { walk(&p) } else { vec![p] }).collect()
 }
