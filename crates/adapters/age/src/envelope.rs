@@ -56,6 +56,6 @@ impl Write for Seal<'_> {
 
 impl Sealing for Seal<'_> {
     fn finish(self: Box<Self>) -> io::Result<()> {
-        self.0.finish().map(drop)
+        self.0.finish()?.flush()
     }
 }

@@ -3,9 +3,10 @@
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use backupctl_adapter_stream::{Pipe, Watch};
+use backupctl_adapter_stream::{BlockSink, Pipe, Watch};
 use backupctl_application::ports::{FileSystem, StoreRequest, StoredSnapshot};
 use backupctl_domain::archive_name::Packed as Packing;
 use backupctl_domain::notice::stamp;
@@ -118,30 +119,30 @@ impl Inner {
         let scratch = self.scratch()?;
         let limits = self.limits(system);
         let device = visible(&system.device);
-        thread::scope(|scope| {
-            let mut pipe = Pipe::start(scope, PartWriter::new(folder, partials, limits));
-            let mut pass = || {
-                let (compression, envelope) =
-                    (self.settings.compression, self.settings.envelope.as_deref());
-                let mut outlet = Outlet::new(compression, envelope, Box::new(&mut pipe))
-                    .map_err(io::Error::other)?;
-                let packed = pack(sources, &opening, head.clone(), &scratch, &mut outlet, watch)?;
-                outlet.finish()?;
-                Ok(packed)
-            };
-            let result: io::Result<Packed> = pass();
-            let written = pipe.finish();
-            // A stop, or a dump that is not readable, is told before what it has done to the writer;
-            // anything else that failed, failed because of the disk.
-            match (result.map_err(io::Error::downcast::<Failure>), written) {
-                (Ok(packed), Ok(written)) => Ok((packed, written)),
-                (Err(Ok(failure)), _) => Err(failure),
-                (_, Err(error)) => Err(write_failure(error, folder, device)),
-                (Err(Err(error)), Ok(_)) => {
-                    Err(Failure::internal(format!("the archive was not packed: {error}")))
-                }
+        let written = Mutex::new(None);
+        let packed: io::Result<Packed> = thread::scope(|scope| {
+            let writer = PartWriter::new(folder, partials, limits);
+            let pipe = Pipe::start(scope, Recorded { writer, outcome: &written });
+            let (compression, envelope) =
+                (self.settings.compression, self.settings.envelope.as_deref());
+            let mut outlet =
+                Outlet::new(scope, compression, envelope, pipe).map_err(io::Error::other)?;
+            let packed = pack(sources, &opening, head, &scratch, &mut outlet, watch)?;
+            outlet.finish()?;
+            Ok(packed)
+        });
+        let written = written.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // A stop, or a dump that is not readable, is told before what it has done to the writer;
+        // anything else that failed, failed because of the disk.
+        match (packed.map_err(io::Error::downcast::<Failure>), written) {
+            (Ok(packed), Some(Ok(written))) => Ok((packed, written)),
+            (Err(Ok(failure)), _) => Err(failure),
+            (_, Some(Err(error))) => Err(write_failure(error, folder, device)),
+            (Err(Err(error)), _) => {
+                Err(Failure::internal(format!("the archive was not packed: {error}")))
             }
-        })
+            (Ok(_), None) => Err(Failure::internal("the writing thread stopped without a reason")),
+        }
     }
 
     fn description(&self, request: &StoreRequest) -> (Opening, Head) {
@@ -228,5 +229,33 @@ impl Inner {
             memory.last_bytes = Some(written.bytes);
             memory.archives.insert(name.to_string(), known);
         });
+    }
+}
+
+/// Keeps what became of the writing, wherever on the way the error gets lost.
+struct Recorded<'f> {
+    writer: PartWriter<'f>,
+    outcome: &'f Mutex<Option<io::Result<Written>>>,
+}
+
+impl Recorded<'_> {
+    fn record(outcome: &Mutex<Option<io::Result<Written>>>, result: io::Result<Written>) {
+        *outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+}
+
+impl BlockSink for Recorded<'_> {
+    type Done = ();
+
+    fn block(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.block(bytes).map_err(|error| {
+            Self::record(self.outcome, Err(error));
+            io::ErrorKind::BrokenPipe.into()
+        })
+    }
+
+    fn finish(self) -> io::Result<()> {
+        Self::record(self.outcome, self.writer.finish());
+        Ok(())
     }
 }

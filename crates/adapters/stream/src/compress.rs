@@ -30,7 +30,7 @@ const GZIP_CUTS: Cuts = Cuts { min: 256 << 10, max: 1 << 20, mask: 0xffff_c000_0
 
 /// Blocks of this size, for streams that nothing is going to deduplicate: nothing is hashed for them,
 /// and they compress a little better.
-const EVEN_BLOCK: usize = 2 << 20;
+const EVEN_BLOCK: usize = 1 << 20;
 const EVEN_CUTS: Cuts = Cuts { min: EVEN_BLOCK, max: EVEN_BLOCK, mask: u64::MAX };
 
 /// Where a compressed stream begins anew.

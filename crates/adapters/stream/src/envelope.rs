@@ -45,6 +45,6 @@ pub trait Envelope: Send + Sync {
 
 /// A stream being encrypted. Only [`finish`](Self::finish) makes it whole.
 pub trait Sealing: Write {
-    /// Writes the end.
+    /// Writes the end, and flushes what it was written to.
     fn finish(self: Box<Self>) -> io::Result<()>;
 }

@@ -16,7 +16,7 @@ pub trait BlockSink: Send {
     /// What it has to tell at the end.
     type Done: Send;
 
-    /// Takes the next bytes: [`BUFFER`] of them, fewer only at the end.
+    /// Takes the next bytes: [`BUFFER`] of them, fewer only at the end or where the pipe was flushed.
     fn block(&mut self, bytes: &[u8]) -> io::Result<()>;
 
     /// All bytes were taken.
@@ -61,15 +61,19 @@ impl<D> Write for Pipe<'_, D> {
         let taken = bytes.len().min(BUFFER - self.current.len());
         self.current.extend_from_slice(&bytes[..taken]);
         if self.current.len() == BUFFER {
-            let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BUFFER));
-            let buffer = mem::replace(&mut self.current, next);
-            self.full.send(buffer).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            self.flush()?;
         }
         Ok(taken)
     }
 
+    /// Hands over what there is. A pipe that is dropped after that has lost nothing.
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        if self.current.is_empty() {
+            return Ok(());
+        }
+        let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BUFFER));
+        let buffer = mem::replace(&mut self.current, next);
+        self.full.send(buffer).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
     }
 }
 

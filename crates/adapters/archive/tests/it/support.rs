@@ -231,7 +231,7 @@ impl Write for Seal<'_> {
 
 impl Sealing for Seal<'_> {
     fn finish(self: Box<Self>) -> io::Result<()> {
-        self.0.finish().map(drop)
+        self.0.finish()?.flush()
     }
 }
 
