@@ -71,10 +71,10 @@ pub(crate) fn pack(
         packer.dump(path, bytes, &head)?;
     }
     let mut absent = Vec::new();
-    for asset in sources.assets {
-        // What stands below another asset comes with it.
-        let below = |other: &&PathBuf| asset.starts_with(other) && asset != *other;
-        if sources.assets.iter().any(|other| below(&other)) {
+    for (place, asset) in sources.assets.iter().enumerate() {
+        // What stands below another asset comes with it, and what is named twice comes once.
+        let below = |other: &PathBuf| asset.starts_with(other) && asset != other;
+        if sources.assets.iter().any(below) || sources.assets[..place].contains(asset) {
             continue;
         }
         if !packer.asset(asset)? {
@@ -152,7 +152,11 @@ impl Packer<'_> {
             }
         };
         self.parents_of(path)?;
-        self.source(path, &metadata)
+        let kind = self.source(path, &metadata)?;
+        if kind == Some(Kind::Folder) {
+            self.below(path)?;
+        }
+        Ok(kind.is_some())
     }
 
     /// The folders above an asset, so that they come back as they are.
@@ -174,51 +178,71 @@ impl Packer<'_> {
         Ok(())
     }
 
-    /// A source and all below it; false where it has no entry.
-    fn source(&mut self, path: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
+    /// A source without what is below it; `None` where it has no entry.
+    fn source(&mut self, path: &Path, metadata: &fs::Metadata) -> io::Result<Option<Kind>> {
         self.watch.check().map_err(io::Error::other)?;
         let kind = match source::kind(metadata) {
             Source::Kept(kind) => kind,
             Source::Transient => {
                 self.transient.add(path);
-                return Ok(false);
+                return Ok(None);
             }
         };
         if kind == Kind::File {
-            return self.regular(path);
+            return self.regular(path).map(|stored| stored.then_some(kind));
         }
-        let entry = match source::entry(path, kind, metadata) {
-            Ok(entry) => entry,
+        match source::entry(path, kind, metadata) {
+            // The root has no name of its own.
+            Ok(entry) if entry.path.is_empty() => {}
+            Ok(entry) => self.head(&entry)?,
             Err(e) => {
                 self.failed(path, &e);
-                return Ok(false);
+                return Ok(None);
             }
-        };
-        if !entry.path.is_empty() {
-            self.head(&entry)?;
         }
-        if kind == Kind::Folder {
-            self.below(path)?;
-        }
-        Ok(true)
+        Ok(Some(kind))
     }
 
+    /// All that is below a folder, however deep.
     fn below(&mut self, folder: &Path) -> io::Result<()> {
-        let (mut names, error) = Names::of(folder);
-        if let Some(error) = error {
-            self.failed(folder, &error);
-        }
-        while let Some(name) = names.next() {
-            let path = folder.join(name);
-            if self.exclude.excludes(&path) {
+        let mut path = folder.to_owned();
+        let mut open = vec![self.names(&path)];
+        while let Some(names) = open.last_mut() {
+            let Some(name) = names.next() else {
+                open.pop();
+                path.pop();
                 continue;
-            }
-            match fs::symlink_metadata(&path) {
-                Ok(metadata) => drop(self.source(&path, &metadata)?),
-                Err(e) => self.failed(&path, &e),
+            };
+            path.push(name);
+            if self.listed(&path)? == Some(Kind::Folder) {
+                open.push(self.names(&path));
+            } else {
+                path.pop();
             }
         }
         Ok(())
+    }
+
+    fn names(&mut self, folder: &Path) -> Names {
+        let (names, error) = Names::of(folder);
+        if let Some(error) = error {
+            self.failed(folder, &error);
+        }
+        names
+    }
+
+    /// What was found in a folder.
+    fn listed(&mut self, path: &Path) -> io::Result<Option<Kind>> {
+        if self.exclude.excludes(path) {
+            return Ok(None);
+        }
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => self.source(path, &metadata),
+            Err(e) => {
+                self.failed(path, &e);
+                Ok(None)
+            }
+        }
     }
 
     fn regular(&mut self, path: &Path) -> io::Result<bool> {

@@ -150,16 +150,19 @@ impl Inner {
         watch: &Watch,
     ) -> Result<Checked, Failure> {
         let path = folder.path().join(found.name.to_string()).display().to_string();
-        let (contents, raw) = if self.can_open(found) {
-            let scratch = self.scratch()?;
-            let inside = Mutex::default();
-            let intake = self.intake(folder, found, true)?;
-            let (contents, raw) = intake.read(true, watch, &inside, |reader| {
-                inspect(reader, wanted, intake.path(), &scratch, &inside, &mut Look)
-            })?;
-            (Some(contents), raw)
-        } else {
-            (None, raw(folder, found, watch)?)
+        let (contents, raw) = match self.look_into(folder, found, wanted, watch) {
+            Some(Ok((contents, raw))) => (Some(contents), raw),
+            // The key may be another one than the archive's. Then its bytes decide, if they are known.
+            Some(Err(failure)) if failure.code == ErrorCode::DecryptionFailed => {
+                let checksum = checksum.ok_or_else(|| failure.clone())?;
+                let raw = raw(folder, found, watch)?;
+                if raw.checksum != checksum {
+                    return Err(failure);
+                }
+                (None, raw)
+            }
+            Some(Err(failure)) => return Err(failure),
+            None => (None, raw(folder, found, watch)?),
         };
         match checksum {
             Some(checksum) if checksum != raw.checksum => {
@@ -167,6 +170,26 @@ impl Inner {
             }
             checksum => Ok(Checked { raw, contents, compared: checksum.is_some() }),
         }
+    }
+}
+
+impl Inner {
+    /// Reads an archive from the disk, with what is in it; `None` where there is no key to it.
+    fn look_into(
+        &self,
+        folder: &Folder,
+        found: &Found,
+        wanted: &[PathBuf],
+        watch: &Watch,
+    ) -> Option<Result<(Contents, Raw), Failure>> {
+        self.can_open(found).then(|| {
+            let scratch = self.scratch()?;
+            let inside = Mutex::default();
+            let intake = self.intake(folder, found, true)?;
+            intake.read(true, watch, &inside, |reader| {
+                inspect(reader, wanted, intake.path(), &scratch, &inside, &mut Look)
+            })
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use backupctl_application::ports::{RestoreReport, RestoreRequest};
 use backupctl_domain::{ErrorCode, Failure};
 
 use crate::Inner;
-use crate::damage::{damaged, is_damage};
+use crate::damage::damaged;
 use crate::inspect::{Visitor, inspect};
 use crate::intake::Intake;
 
@@ -67,7 +67,8 @@ impl Inner {
             }
         });
         if let Err(failure) = read {
-            if is_damage(&failure) {
+            // What cannot be decrypted may be good, and the key another one.
+            if failure.code == ErrorCode::ChecksumMismatch {
                 let now = self.settings.clock.now();
                 self.memory.judge(&name, backupctl_domain::retention::Proof::Damaged, now);
             }

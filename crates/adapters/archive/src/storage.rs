@@ -31,6 +31,7 @@ impl RemoteStorage for Archive {
         let (folder, made) = self.blocking(ctx, |inner, _| inner.make_folder()).await?;
         if made && self.mounted().await?.mount_point != system.mount_point {
             // The disk went between the look and the folder, which is on the one below now.
+            let _ = std::fs::remove_dir(folder.path());
             return Err(taken_out(folder.path()));
         }
         let request = request.clone();

@@ -15,15 +15,16 @@ use rustix::io::Errno;
 
 use crate::tar::{Entry, Kind};
 
-/// The folder, and those below it that are open just now.
+/// The folder, and the one below it that was used last: most entries are in the same one as the entry
+/// before, and only one is open at a time, however deep it is.
 pub(super) struct Staging {
     root: OwnedFd,
-    open: Vec<(Vec<u8>, OwnedFd)>,
+    last: Option<(Vec<u8>, OwnedFd)>,
 }
 
 impl Staging {
     pub(super) fn new(root: OwnedFd) -> Self {
-        Self { root, open: Vec::new() }
+        Self { root, last: None }
     }
 
     /// The folder that a path is in, and its name there. Folders that are missing are made if `make` is
@@ -33,27 +34,32 @@ impl Staging {
         path: &'p [u8],
         make: bool,
     ) -> io::Result<(BorrowedFd<'_>, &'p OsStr)> {
-        let mut parts: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
         let bad =
-            |part: &&[u8]| part.is_empty() || *part == b"." || *part == b".." || part.contains(&0);
-        if parts.iter().any(bad) {
+            |part: &[u8]| part.is_empty() || matches!(part, b"." | b"..") || part.contains(&0);
+        if path.split(|b| *b == b'/').any(bad) {
             return Err(leads_out(path));
         }
-        let name = parts.pop().unwrap_or_default();
-        let same = self.open.iter().zip(&parts).take_while(|((open, _), part)| open == *part);
-        let same = same.count();
-        self.open.truncate(same);
-        for part in &parts[same..] {
-            let above = self.open.last().map_or(self.root.as_fd(), |(_, fd)| fd.as_fd());
-            let below =
-                Self::folder(above, OsStr::from_bytes(part), make).map_err(|e| match e {
+        let slash = path.iter().rposition(|b| *b == b'/');
+        let (folder, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
+        let name = OsStr::from_bytes(name);
+        if folder.is_empty() {
+            return Ok((self.root.as_fd(), name));
+        }
+        if self.last.as_ref().is_none_or(|(last, _)| last != folder) {
+            self.last = None;
+            let mut open = None;
+            for part in folder.split(|b| *b == b'/') {
+                let above = open.as_ref().map_or(self.root.as_fd(), OwnedFd::as_fd);
+                let below = Self::folder(above, OsStr::from_bytes(part), make);
+                open = Some(below.map_err(|e| match e {
                     Errno::NOTDIR | Errno::LOOP => leads_out(path),
                     e => e.into(),
-                })?;
-            self.open.push((part.to_vec(), below));
+                })?);
+            }
+            self.last = open.map(|open| (folder.to_owned(), open));
         }
-        let parent = self.open.last().map_or(self.root.as_fd(), |(_, fd)| fd.as_fd());
-        Ok((parent, OsStr::from_bytes(name)))
+        let parent = self.last.as_ref().map_or(self.root.as_fd(), |(_, open)| open.as_fd());
+        Ok((parent, name))
     }
 
     fn folder(above: BorrowedFd<'_>, name: &OsStr, make: bool) -> Result<OwnedFd, Errno> {

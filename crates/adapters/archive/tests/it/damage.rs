@@ -125,3 +125,18 @@ async fn a_missing_part_is_damage() {
     assert_eq!(archive.snapshots(&context()).await.unwrap()[0].proof, Some(Proof::Damaged));
     caught(&world, &archive, &stored, "a missing part").await;
 }
+
+#[tokio::test]
+async fn a_new_key_makes_no_archive_of_the_old_one_a_damaged_one() {
+    let (world, old, new) = (World::new(), Key::new(), Key::new());
+    let archive = world.archive(|settings| settings.envelope = Some(old.envelope()));
+    let part = world.part(&[world.asset()]);
+    let stored = world.store(&archive, &part).await.unwrap();
+    let archive = world.archive(|settings| settings.envelope = Some(new.envelope()));
+    world.prove(&archive, &stored, &part).await.unwrap();
+    let report = world.verify(&archive, &stored).await.unwrap();
+    assert_eq!(report.files, None, "{report:?}");
+    let (_, restored) = world.restore(&archive, &stored, &[], "target").await;
+    assert_eq!(restored.unwrap_err().code, ErrorCode::DecryptionFailed);
+    assert_eq!(archive.snapshots(&context()).await.unwrap()[0].proof, Some(Proof::Proven));
+}

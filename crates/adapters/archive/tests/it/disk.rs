@@ -1,6 +1,7 @@
 //! Disks that are full, gone, read-only, or not what they were.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,7 @@ use backupctl_domain::ErrorCode;
 use backupctl_testkit::builders::store_request;
 
 use crate::names::noise;
-use crate::support::{World, context, file_of, is_root, names, sh};
+use crate::support::{World, context, file_of, is_root, names, seen, sh};
 
 const MIB: usize = 1 << 20;
 
@@ -293,15 +294,60 @@ async fn a_dump_that_is_not_what_was_dumped_is_an_error() {
     assert_eq!(world.names(), Vec::<String>::new());
 }
 
+/// Runs one of the ignored tests in a process of its own, begun as the shell's `with` says.
+#[track_caller]
+fn in_a_process(with: &str, test: &str) {
+    let me = std::env::current_exe().unwrap();
+    let line = format!("{with} {} --exact disk::{test} --ignored", me.display());
+    let out = Command::new("bash").args(["-c", &line]).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && text.contains("1 passed"), "{text}{errors}");
+}
+
 /// The limit of a process (`ulimit -f`): its signal would end it before it could clean up.
 #[test]
 fn a_limit_of_the_process_is_an_error_and_not_its_end() {
+    in_a_process("ulimit -f 2048 &&", "in_a_limited_process");
+}
+
+#[test]
+fn somebody_else_than_root_stores_and_restores_what_he_may() {
     let me = std::env::current_exe().unwrap();
-    let line =
-        format!("ulimit -f 2048 && {} --exact disk::in_a_limited_process --ignored", me.display());
-    let out = Command::new("bash").args(["-c", &line]).output().unwrap();
-    let text = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success() && text.contains("1 passed"), "{text}");
+    let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    let line = format!("{nobody} test -x {}", me.display());
+    let may = Command::new("bash").args(["-c", &line]).status().unwrap().success();
+    if !is_root() || !may {
+        eprintln!("skipped: nobody may not run this");
+        return;
+    }
+    in_a_process(nobody, "without_any_rights");
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, as nobody"]
+async fn without_any_rights() {
+    let world = World::new();
+    let archive = world.archive(|_| ());
+    let asset = world.asset();
+    let (secret, closed) = (asset.join("secret"), asset.join("closed"));
+    fs::write(&secret, "x").unwrap();
+    fs::create_dir(&closed).unwrap();
+    fs::create_dir(asset.join("full")).unwrap();
+    fs::write(asset.join("full/file"), "x").unwrap();
+    for (path, mode) in [(&secret, 0o000), (&closed, 0o000), (&asset.join("full"), 0o555)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let part = world.part(std::slice::from_ref(&asset));
+    let stored = world.store(&archive, &part).await.unwrap();
+    let denied = |path: &Path| format!("{} (Permission denied (os error 13))", path.display());
+    assert_eq!(stored.unread, [denied(&closed), denied(&secret)]);
+    world.prove(&archive, &stored, &part).await.unwrap();
+    let (target, report) = world.restore(&archive, &stored, &[&asset], "target").await;
+    assert_eq!(report.unwrap().files, 2);
+    let back = target.join(asset.strip_prefix("/").unwrap());
+    assert_eq!(seen(&back.join("full")), seen(&asset.join("full")));
+    assert!(!back.join("secret").exists() && back.join("closed").exists());
 }
 
 #[tokio::test]

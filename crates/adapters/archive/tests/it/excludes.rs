@@ -8,39 +8,21 @@ use backupctl_testkit::builders::store_request;
 
 use crate::support::{World, context, file_of, has, sh};
 
+/// Each costs a process that takes its time with the key; what a pattern means by itself is tried in the
+/// unit tests.
 const PATTERNS: &[&[&str]] = &[
-    &["*.log"],
-    &["*.LOG"],
-    &["cache"],
-    &["cache/"],
-    &["./cache"],
-    &["cache/*"],
-    &["*/cache"],
+    &["*.LOG", "cache/", "./a.txt"],
+    &["cache/*", "files/a/*/deep.txt"],
     &["a/**/deep.txt"],
-    &["**/cache"],
-    &["a/**"],
     &["**"],
     &["?.txt"],
-    &["[ab].txt"],
-    &["[^a].txt"],
-    &["[a-c].txt"],
-    &["\\[z\\].txt"],
-    &["{x,y}"],
-    &["{x,y}.txt"],
-    &["*", "!a.txt"],
+    &["[^a-c].txt", "\\[z\\].txt"],
+    &["{x,y}", " a.txt"],
     &["*.txt", "!a.txt"],
     &["!a.txt", "*.txt"],
     &["cache", "!deep.txt"],
-    &["cache/*", "!cache/keep"],
-    &["/cache"],
-    &["srv"],
-    &[" a.txt"],
-    &["a.txt "],
-    &[".*"],
-    &["files/a/*/deep.txt"],
-    &["a//cache"],
-    &["a/../cache"],
-    &["é*"],
+    &["/cache", ".*"],
+    &["a//cache", "é*", "cache/../one.log"],
 ];
 
 fn fill(asset: &Path) {
@@ -94,17 +76,21 @@ async fn patterns_mean_what_they_mean_to_restic() {
     let repo = world.dir.path().join("repo");
     let restic = format!("RESTIC_PASSWORD=x restic -q --no-cache -r {}", repo.display());
     sh(&format!("{restic} init"));
+    let dry_run = format!("{} backup --dry-run -vv", restic.replace("-q ", ""));
     for patterns in PATTERNS.iter().map(|p| p.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>()) {
         let args: Vec<String> = patterns.iter().map(|p| format!("--exclude '{p}'")).collect();
         let (args, shown) = (args.join(" "), asset.display());
-        // Where everything is left out, restic has nothing to say and fails, or stores the folders above.
-        let line = format!("{restic} backup {args} {shown} && {restic} ls latest");
-        let listed = sh(&line);
-        let theirs: BTreeSet<PathBuf> =
-            listed.lines().map(PathBuf::from).filter(|path| path.starts_with(&asset)).collect();
+        // One process that lists what it would store, folders with a slash behind.
+        let listed = sh(&format!("{dry_run} {args} {shown}"));
+        let theirs: BTreeSet<PathBuf> = listed
+            .lines()
+            .filter_map(|line| line.strip_prefix("new ")?.trim_start().split(", saved in").next())
+            .map(|path| PathBuf::from(path.trim_end_matches('/')))
+            .filter(|path| path.starts_with(&asset))
+            .collect();
         assert_eq!(ours(&world, &archive, patterns.clone()).await, theirs, "{patterns:?}");
     }
-    for pattern in ["[", "a[", "[]", "[a-]", "a\\"] {
+    for pattern in ["[]", "a\\"] {
         let line = format!(
             "{restic} backup --exclude '{pattern}' {} 2>/dev/null || echo refused",
             asset.display()

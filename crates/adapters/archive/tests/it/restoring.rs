@@ -148,3 +148,51 @@ async fn a_folder_that_takes_nothing_more_is_filled_first() {
     report.unwrap();
     assert_eq!(seen(&below(&target, &asset.join("closed"))), seen(&asset.join("closed")));
 }
+
+#[tokio::test]
+async fn a_tree_as_deep_as_paths_go_comes_and_goes() {
+    let world = World::new();
+    let asset = world.asset();
+    let mut deep = asset.clone();
+    while deep.as_os_str().len() < 3900 {
+        deep.push("d");
+    }
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("f"), "deep").unwrap();
+    let archive = world.archive(|_| ());
+    let part = world.part(std::slice::from_ref(&asset));
+    let stored = world.store(&archive, &part).await.unwrap();
+    assert_eq!(stored.unread, Vec::<String>::new());
+    let (target, report) = world.restore(&archive, &stored, &[&asset], "t").await;
+    assert_eq!(report.unwrap().files, 2);
+    let back = below(&target, &deep);
+    sh(&format!(
+        "cd {} && cd $(printf 'd/%.0s' {{1..200}}) && test -d d",
+        below(&target, &asset).display()
+    ));
+    assert!(back.as_os_str().len() < 4090 && fs::read(back.join("f")).unwrap() == b"deep");
+}
+
+/// Whoever waits no longer for a restore or an archive gets none.
+#[tokio::test]
+async fn work_whose_caller_is_gone_leaves_nothing() {
+    use backupctl_application::ports::RemoteStorage;
+    let world = World::new();
+    fs::write(world.asset().join("noise"), crate::names::noise(30 << 20)).unwrap();
+    let archive = world.archive(|_| ());
+    let part = world.part(&[world.asset()]);
+    let request = backupctl_testkit::builders::store_request(part);
+    {
+        let ctx = crate::support::context();
+        let store = archive.store(&request, &ctx);
+        let soon = std::time::Duration::from_millis(30);
+        assert!(tokio::time::timeout(soon, store).await.is_err(), "it takes longer");
+    }
+    let gone = std::time::Duration::from_secs(20);
+    let emptied = async {
+        while !world.names().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(gone, emptied).await.unwrap();
+}
