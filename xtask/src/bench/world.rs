@@ -217,7 +217,7 @@ impl World {
                 measured.children.push((program.to_owned(), wall));
             }
             if line.contains("backupctl::archive") {
-                measured.archive_ms = number(line, "archive.wall_ms").unwrap_or(f64::NAN);
+                measured.archive_ms = number(line, " wall_ms").unwrap_or(f64::NAN);
             }
             if line.contains("backupctl::usage") {
                 measured.own_cpu_ms = number(line, "self_cpu_ms").unwrap_or(f64::NAN);

@@ -44,6 +44,11 @@ impl Folder {
         &self.path
     }
 
+    /// Its device and inode.
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
     /// Whether its path still leads to it.
     pub(crate) fn is_there(&self) -> bool {
         let now = std::fs::metadata(&self.path).map(|now| (now.dev(), now.ino()));

@@ -31,6 +31,9 @@ pub(crate) struct Sources<'a> {
     pub(crate) dump: Option<(&'a Path, u64)>,
     pub(crate) assets: &'a [PathBuf],
     pub(crate) exclude: &'a Exclude,
+    /// The folder of archives by device and inode: an archive that held those before it would double
+    /// with every run.
+    pub(crate) own: (u64, u64),
 }
 
 /// What an archive was made of.
@@ -57,11 +60,13 @@ pub(crate) fn pack(
         out,
         watch,
         exclude: sources.exclude,
+        own: sources.own,
         lines: Spool::new(scratch)?,
         links: Links::default(),
         unread: Unread::default(),
         transient: unread::Few::default(),
         vanished: unread::Few::default(),
+        itself: unread::Few::default(),
         parents: BTreeSet::new(),
         buffer: vec![0; CHUNK],
         files: 0,
@@ -88,11 +93,13 @@ struct Packer<'a> {
     out: &'a mut dyn Write,
     watch: &'a mut Watch,
     exclude: &'a Exclude,
+    own: (u64, u64),
     lines: Spool,
     links: Links,
     unread: Unread,
     transient: unread::Few,
     vanished: unread::Few,
+    itself: unread::Few,
     /// Parent folders of assets that have their entry.
     parents: BTreeSet<PathBuf>,
     buffer: Vec<u8>,
@@ -188,6 +195,10 @@ impl Packer<'_> {
                 return Ok(None);
             }
         };
+        if kind == Kind::Folder && (metadata.dev(), metadata.ino()) == self.own {
+            self.itself.add(path);
+            return Ok(None);
+        }
         if kind == Kind::File {
             return self.regular(path).map(|stored| stored.then_some(kind));
         }
@@ -305,7 +316,7 @@ impl Packer<'_> {
     }
 
     fn finish(self, head: Head) -> io::Result<Packed> {
-        let Self { out, lines, unread, transient, vanished, files, .. } = self;
+        let Self { out, lines, unread, transient, vanished, itself, files, .. } = self;
         let unread = unread.into_texts();
         let head = Head { unread, ..head };
         let text = manifest::head_text(&head)?;
@@ -322,6 +333,7 @@ impl Packer<'_> {
         let notes = [
             transient.note("skipped", "socket or fifo", "sockets and fifos"),
             vanished.note("not stored, for it was gone:", "source", "sources"),
+            itself.note("left out:", "folder of archives itself", "folders of archives themselves"),
         ];
         let notes = notes.into_iter().flatten().collect();
         Ok(Packed { files, unread: head.unread, notes })

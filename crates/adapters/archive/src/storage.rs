@@ -1,6 +1,9 @@
 //! The port: each call looks first whether the right disk is there.
 
+use std::time::Instant;
+
 use async_trait::async_trait;
+use backupctl_adapter_process::with_link_targets;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{
     PruneReport, RemoteStorage, RestoreReport, RestoreRequest, Snapshot, StoreRequest,
@@ -9,6 +12,8 @@ use backupctl_application::ports::{
 use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::{Failure, SnapshotId};
+
+use tracing::debug;
 
 use crate::Archive;
 use crate::failure::{taken_out, visible, write_failure};
@@ -34,8 +39,19 @@ impl RemoteStorage for Archive {
             let _ = std::fs::remove_dir(folder.path());
             return Err(taken_out(folder.path()));
         }
-        let request = request.clone();
-        self.blocking(ctx, move |inner, watch| inner.store(&request, &folder, &system, watch)).await
+        let mut request = request.clone();
+        request.part.assets = with_link_targets(&request.part.assets);
+        let begin = Instant::now();
+        let work =
+            self.blocking(ctx, move |inner, watch| inner.store(&request, &folder, &system, watch));
+        let stored = work.await?;
+        debug!(
+            target: "backupctl::archive",
+            bytes = stored.info.bytes_added,
+            wall_ms = begin.elapsed().as_millis(),
+            "archive written"
+        );
+        Ok(stored)
     }
 
     async fn prove(

@@ -71,8 +71,9 @@ impl Inner {
             dump: part.dump.as_ref().map(|(path, bytes)| (path.as_path(), *bytes)),
             assets: &part.assets,
             exclude: &exclude,
+            own: folder.identity(),
         };
-        let partials = Partials::new(folder, &name);
+        let partials = Partials::new(folder, &name, settings.target.split_size.is_some());
         let (packed, written) =
             self.write(request, &sources, system, &partials, folder, &mut watch)?;
         watch.check()?;

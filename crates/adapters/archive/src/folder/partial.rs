@@ -13,6 +13,8 @@ use super::{Folder, Leftover};
 pub(crate) struct Partials<'f> {
     folder: &'f Folder,
     name: &'f ArchiveName,
+    /// Whether there may be more than one.
+    splits: bool,
     state: Mutex<State>,
 }
 
@@ -29,15 +31,15 @@ struct State {
 
 impl<'f> Partials<'f> {
     /// None yet.
-    pub(crate) fn new(folder: &'f Folder, name: &'f ArchiveName) -> Self {
-        Self { folder, name, state: Mutex::default() }
+    pub(crate) fn new(folder: &'f Folder, name: &'f ArchiveName, splits: bool) -> Self {
+        Self { folder, name, splits, state: Mutex::default() }
     }
 
     /// Begins the next file.
     pub(super) fn next(&self) -> io::Result<File> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let number = state.count + 1;
-        let file = self.folder.create(&partial(self.name, number))?;
+        let file = self.folder.create(&self.partial(number))?;
         state.count = number;
         if number == 1 {
             let lock = file.try_clone()?;
@@ -56,10 +58,18 @@ impl<'f> Partials<'f> {
                 1 => self.name.to_string(),
                 _ => self.name.part(number),
             };
-            self.folder.rename(&partial(self.name, number), &name)?;
+            self.folder.rename(&self.partial(number), &name)?;
             state.named.push(name);
         }
         self.folder.sync()
+    }
+
+    fn partial(&self, number: u32) -> String {
+        if self.splits {
+            format!(".{}.partial", self.name.part(number))
+        } else {
+            format!(".{}.partial", self.name)
+        }
     }
 
     /// They stay.
@@ -79,14 +89,10 @@ impl Drop for Partials<'_> {
             let _ = self.folder.remove(name);
         }
         for number in 1..=state.count {
-            let _ = self.folder.remove(&partial(self.name, number));
+            let _ = self.folder.remove(&self.partial(number));
         }
         let _ = self.folder.sync();
     }
-}
-
-fn partial(name: &ArchiveName, number: u32) -> String {
-    format!(".{}.partial", name.part(number))
 }
 
 impl Folder {
