@@ -42,7 +42,7 @@ pub use everybody::{ToldEverybody, everybody};
 pub use forget::{Forget, Forgotten};
 pub use health::{Health, HealthCheck, HealthReport, NoAudit};
 pub use metrics::{DestinationMetrics, LastRun, Metrics, ProjectMetrics};
-pub use prune::{PruneOutcome, kept_text, prune};
+pub use prune::{PruneOutcome, PrunedAt, kept_text, prune};
 pub use recover::{RecoverReport, RecoverStartup};
 pub use restore::{Only, Restore, RestoreOptions, RestoreOutcome};
 pub use restore_into::{IntoOptions, IntoOutcome, RestoreInto};

@@ -42,15 +42,19 @@ pub fn with_snapshot_note(
 
 /// Whether a failed proof says that the dump file itself is bad, so that it must not stay and pass
 /// for the newest good one.
-pub const fn condemns_dump(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::DumpEmpty
-            | ErrorCode::DumpTruncated
-            | ErrorCode::DumpCorrupt
-            | ErrorCode::DumpIncomplete
-            | ErrorCode::ChecksumMismatch
-    )
+///
+/// A checksum that does not match at a later stage speaks of the copy that was read back from a
+/// destination: the local file may then be the only good one.
+pub const fn condemns_dump(stage: Stage, code: ErrorCode) -> bool {
+    matches!(stage, Stage::Dump | Stage::Verify | Stage::Encrypt)
+        && matches!(
+            code,
+            ErrorCode::DumpEmpty
+                | ErrorCode::DumpTruncated
+                | ErrorCode::DumpCorrupt
+                | ErrorCode::DumpIncomplete
+                | ErrorCode::ChecksumMismatch
+        )
 }
 
 /// What is known of the disk before a file is written to it.

@@ -431,9 +431,18 @@ impl BackupRun {
         self.current_stage = None;
     }
 
-    /// The snapshot that texts name: the one with the dump, else the first.
+    /// The snapshot that texts name: the first, which has the dump where there is one, of a destination
+    /// where the backup is stored; of any where it is stored nowhere.
     pub fn main_snapshot(&self) -> Option<&SnapshotId> {
-        self.snapshots.first().map(|s| &s.id)
+        let mut stored = self.destinations.iter().filter(|d| d.stored);
+        let proven = stored.find_map(|d| self.snapshot_at(&d.name));
+        proven.or_else(|| self.snapshots.first().map(|s| &s.id))
+    }
+
+    /// The first snapshot that this run has made at a destination.
+    pub fn snapshot_at(&self, destination: &DestinationName) -> Option<&SnapshotId> {
+        let here = |s: &&SnapshotInfo| s.destination.as_ref() == Some(destination);
+        self.snapshots.iter().find(here).map(|s| &s.id)
     }
 
     /// The record of that stage, if it has one.

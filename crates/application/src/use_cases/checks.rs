@@ -135,7 +135,7 @@ impl<'a> ProjectChecks<'a> {
     /// and where `mounts` is set whether the disks of archives are there. One destination that is ready
     /// is enough to begin: its copy is worth having whatever becomes of the others.
     pub(super) async fn no_destination(&self, mounts: bool) -> Option<Check> {
-        let mut first = None;
+        let (mut required, mut first) = (None, None);
         for at in &self.project.destinations {
             let look = async {
                 let storage = self.world.registries.storage(self.project, at)?;
@@ -147,14 +147,14 @@ impl<'a> ProjectChecks<'a> {
             };
             match look.await {
                 Ok(()) => return None,
-                Err(failure) if first.is_none() || at.required => {
+                Err(failure) => {
                     let check = Check::bad(at.check_name(), CheckOutcome::Fail, failure);
-                    first.get_or_insert(self.of_destination(at, check));
+                    let of_kind = if at.required { &mut required } else { &mut first };
+                    of_kind.get_or_insert(self.of_destination(at, check));
                 }
-                Err(_) => {}
             }
         }
-        first
+        required.or(first)
     }
 
     /// Every destination, opened with what it takes; only a warning where there is no repository and

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use backupctl_domain::manifest::listed;
 use backupctl_domain::retention::Proof;
 use backupctl_domain::tag::Tag;
 use backupctl_domain::{DestinationName, DumpName, ErrorCode, Failure, Project, Stage};
@@ -85,10 +86,23 @@ impl<'a> Forget<'a> {
             failure.message.push_str(&unasked(&silent));
             failure
         })?;
+        let found = found.clone();
         let here = |of: &Held<'_>| of.snapshots.iter().any(|s| s.id == found.id);
-        let at = held.into_iter().find(here);
+        let mut places: Vec<Held<'a>> = held.into_iter().filter(here).collect();
+        if places.len() > 1 {
+            let names: Vec<String> = places.iter().map(|of| of.at.name.to_string()).collect();
+            let message = format!(
+                "snapshot {} is at {} destinations: {}",
+                found.id.short(),
+                names.len(),
+                listed(&names, 9)
+            );
+            return Err(Failure::new(ErrorCode::InvalidConfig, message)
+                .with_remedy("name the one to delete it from with --destination"));
+        }
+        let at = places.pop();
         let at = at.ok_or_else(|| Failure::internal("the snapshot is at no destination"))?;
-        Ok((at, found.clone()))
+        Ok((at, found))
     }
 
     fn check_left(&self, found: &Snapshot, all: &[Snapshot], force: bool) -> Result<(), Failure> {

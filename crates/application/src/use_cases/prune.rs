@@ -15,22 +15,34 @@ use crate::ports::{CleanupReport, PruneReport, RemoteStorage, RunQuery};
 /// What retention has removed.
 #[derive(Debug, Clone, Default)]
 pub struct PruneOutcome {
-    /// At each destination, in order: what was removed, or why nothing could be.
-    pub destinations: Vec<(DestinationName, Result<PruneReport, Failure>)>,
+    /// At each destination, in order.
+    pub destinations: Vec<PrunedAt>,
     /// Of the project's own folder.
     pub dumps: CleanupReport,
 }
 
+/// What retention has done at one destination.
+#[derive(Debug, Clone)]
+pub struct PrunedAt {
+    /// The destination.
+    pub name: DestinationName,
+    /// Whether its failure is one of the whole.
+    pub required: bool,
+    /// What was removed, or why nothing could be.
+    pub result: Result<PruneReport, Failure>,
+}
+
 impl PruneOutcome {
-    /// The first failure of a destination, where one failed.
+    /// The first failure of a destination that is required, where one failed.
     pub fn failure(&self) -> Option<&Failure> {
-        self.destinations.iter().find_map(|(_, result)| result.as_ref().err())
+        let required = self.destinations.iter().filter(|at| at.required);
+        required.filter_map(|at| at.result.as_ref().err()).next()
     }
 
     /// What was removed and kept everywhere: one report of all that succeeded.
     pub fn total(&self) -> PruneReport {
         let mut total = PruneReport::default();
-        for report in self.destinations.iter().filter_map(|(_, result)| result.as_ref().ok()) {
+        for report in self.destinations.iter().filter_map(|at| at.result.as_ref().ok()) {
             total.removed.extend(report.removed.iter().cloned());
             total.kept += report.kept;
             total.repository_bytes = match (total.repository_bytes, report.repository_bytes) {
@@ -47,8 +59,9 @@ impl PruneOutcome {
 /// then to its local dumps, under its lock.
 ///
 /// The project's secrets must be resolved as far as its destinations need them. A destination that
-/// fails keeps no other from being thinned out; an error where all failed. Dumps stay where one could
-/// not be thinned out: they may be all that there is.
+/// fails keeps no other from being thinned out; an error where all failed. Dumps stay where one that is
+/// required could not be thinned out: they may be all that there is. A destination that is asked for by
+/// name is required.
 pub async fn prune(
     world: &World,
     project: &Project,
@@ -70,12 +83,13 @@ pub async fn prune(
         {
             return Err(failure.clone());
         }
-        outcome.destinations.push((at.name.clone(), result));
+        let (name, required) = (at.name.clone(), at.required || destination.is_some());
+        outcome.destinations.push(PrunedAt { name, required, result });
     }
-    if let Some(failure) = outcome.failure()
-        && outcome.destinations.iter().all(|(_, result)| result.is_err())
+    if outcome.destinations.iter().all(|at| at.result.is_err())
+        && let Some(failure) = outcome.destinations.iter().find_map(|at| at.result.as_ref().err())
     {
-        return Err(failure.clone());
+        return Err(outcome.failure().unwrap_or(failure).clone());
     }
     if outcome.failure().is_none() && plan::skip_reason(Stage::Cleanup, project).is_none() {
         outcome.dumps = remove_old_dumps(world, project).await?;

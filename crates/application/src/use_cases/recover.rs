@@ -312,6 +312,10 @@ impl RecoverStartup {
             };
             match freed {
                 Ok(freed) => unlocked |= freed,
+                // What an absent disk may hold is in nobody's way: the next archive on it removes it.
+                Err(failure) if failure.code == ErrorCode::NotMounted && at.archive().is_some() => {
+                    info!(project = %project.name, destination = %at.name, "{}", failure.message);
+                }
                 Err(failure) => {
                     let named = Self::named(project, at);
                     report.problems.push(format!("{named}: {}", failure.full_message()));

@@ -80,8 +80,8 @@ pub(super) enum Opened {
 pub(super) struct Prepared {
     storage: Arc<Storage>,
     destination: DestinationName,
-    /// Why other destinations could not be asked.
-    silent: Vec<String>,
+    /// The destinations that could not be asked, and the newer copies that are passed over.
+    notes: Vec<String>,
     /// The snapshots, each of which has something that is wanted.
     pub(super) chosen: Vec<Snapshot>,
 }
@@ -126,13 +126,19 @@ impl<'a> Restore<'a> {
     pub(super) async fn prepare(&self, options: &RestoreOptions) -> Result<Prepared, Failure> {
         let from = options.destination.as_deref();
         let (held, silent) = ask(self.world, self.project, from, &self.ctx).await?;
+        let damaged: Vec<(&DestinationName, Snapshot)> = held
+            .iter()
+            .flat_map(|of| of.snapshots.iter().map(|s| (&of.at.name, s)))
+            .filter(|(_, s)| s.proof == Some(Proof::Damaged))
+            .map(|(name, s)| (name, s.clone()))
+            .collect();
         let chosen = self.choose_destination(held, options).and_then(|of| {
             let chosen = if options.paths.is_empty() {
                 self.choose(&of.snapshots, options)?
             } else {
                 self.choose_by_paths(&of.snapshots, options)?
             };
-            let chosen = chosen.into_iter().cloned().collect();
+            let chosen: Vec<Snapshot> = chosen.into_iter().cloned().collect();
             Ok((of.storage, of.at.name.clone(), chosen))
         });
         // What is not found may be where nobody could look.
@@ -143,7 +149,19 @@ impl<'a> Restore<'a> {
         let silent = silent.iter().map(|(at, failure)| {
             format!("{} could not be asked: {}: {}", at.name, failure.code, failure.message)
         });
-        Ok(Prepared { storage, destination, silent: silent.collect(), chosen })
+        let newest = chosen.iter().map(|s| s.time).max();
+        let passed_over = damaged.iter().filter(|(_, s)| {
+            options.snapshot.is_none() && newest.is_some_and(|newest| s.time > newest)
+        });
+        let passed_over = passed_over.map(|(name, s)| {
+            format!(
+                "passed over, for it is damaged: the newer {} of {} at {name}",
+                s.id.short(),
+                s.time.to_zoned(self.world.settings.timezone.clone()).strftime("%F %T")
+            )
+        });
+        let notes = silent.chain(passed_over).collect();
+        Ok(Prepared { storage, destination, notes, chosen })
     }
 
     /// The destination to restore from: the one that has the snapshot that is named; else the one with
@@ -165,7 +183,13 @@ impl<'a> Restore<'a> {
             Some(id) => {
                 let all: Vec<Snapshot> = held.iter().flat_map(|of| of.snapshots.clone()).collect();
                 let found = pick(&all, &self.project.name, id)?;
-                held.iter().position(|of| of.snapshots.iter().any(|s| s.id == found.id))
+                let has = |of: &Held<'_>, damaged: bool| {
+                    let same = |s: &&Snapshot| s.id == found.id;
+                    let whole = |s: &Snapshot| s.proof != Some(Proof::Damaged);
+                    of.snapshots.iter().find(same).is_some_and(|s| damaged || whole(s))
+                };
+                let whole = held.iter().position(|of| has(of, false));
+                whole.or_else(|| held.iter().position(|of| has(of, true)))
             }
             // Of equals `max_by_key` takes the last.
             None => (0..held.len()).rev().max_by_key(|i| wanted(&held[*i])),
@@ -184,7 +208,7 @@ impl<'a> Restore<'a> {
     ) -> Result<RestoreOutcome, Failure> {
         let mut outcome = RestoreOutcome {
             destination: Some(prepared.destination.clone()),
-            notes: prepared.silent.clone(),
+            notes: prepared.notes.clone(),
             ..RestoreOutcome::default()
         };
         let mut dumps = Vec::new();
@@ -534,7 +558,9 @@ impl<'a> Restore<'a> {
         let mut chosen: Vec<&Snapshot> = Vec::new();
         for path in &options.paths {
             // Newest first. One that is about this very path, or what is around or below it.
-            let Some(newest) = all.iter().find(|s| covers(s, path)) else {
+            let good = |s: &&Snapshot| s.proof != Some(Proof::Damaged);
+            let covering = || all.iter().filter(|s| covers(s, path));
+            let Some(newest) = covering().find(good).or_else(|| covering().next()) else {
                 let text = format!("no snapshot of {} holds {}", self.project.name, path.display());
                 return Err(Failure::new(ErrorCode::SnapshotNotFound, text).with_remedy(format!(
                     "see what snapshots are made of with `backupctl snapshots {0}`, and list one \

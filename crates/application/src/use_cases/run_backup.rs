@@ -279,9 +279,8 @@ impl Shared {
         let run = self.snapshot();
         let at = run.started_at;
         let succeeded = (run.status == RunStatus::Success).then_some(at);
-        // What is at one of several destinations is there, whatever became of the others.
-        let several = self.project.has_several_destinations();
-        let stored = run.destinations.iter().filter(|d| several && d.stored);
+        // What is at a destination is there, whatever became of the others.
+        let stored = run.destinations.iter().filter(|d| d.stored);
         let stored: Vec<String> = stored.map(|d| d.name.to_string()).collect();
         if succeeded.is_some() || !stored.is_empty() {
             self.remember(Box::new(move |memory| {

@@ -71,7 +71,8 @@ pub(super) fn is_named(snapshot: &Snapshot, id: &str) -> bool {
 }
 
 /// The one snapshot whose id is or begins with `id`, or that is the archive file of that name;
-/// `SNAPSHOT_NOT_FOUND` for none and for several.
+/// `SNAPSHOT_NOT_FOUND` for none and for several. What one run has stored at several destinations may
+/// have one id: the first of them then.
 pub fn pick<'s>(
     all: &'s [Snapshot],
     project: &ProjectName,
@@ -79,7 +80,9 @@ pub fn pick<'s>(
 ) -> Result<&'s Snapshot, Failure> {
     check_id(project, id)?;
     let found: Vec<&Snapshot> = all.iter().filter(|s| is_named(s, id)).collect();
-    if let [snapshot] = found[..] {
+    if let [snapshot, others @ ..] = &found[..]
+        && others.iter().all(|other| other.id == snapshot.id)
+    {
         return Ok(snapshot);
     }
     let message = match found.len() {

@@ -195,6 +195,85 @@ async fn retention_that_fails_at_one_is_told_and_the_other_is_thinned_out() {
     let wrong = prune(&bench.world(), &both(), Some("box"), &bench.cancel).await.unwrap_err();
     assert_eq!(wrong.code, ErrorCode::InvalidConfig);
     assert!(wrong.message.contains("restic, archive"), "{wrong}");
+
+    let bench = TestBench::new();
+    let shop = with_optional_stick();
+    run(&bench, &shop).await;
+    bench.archives.fail_always("prune", unplugged());
+    let outcome = prune(&bench.world(), &shop, None, &bench.cancel).await.unwrap();
+    assert!(outcome.failure().is_none(), "a stick that may be away is no failure");
+    assert_eq!(outcome.destinations[1].result.as_ref().unwrap_err().code, ErrorCode::NotMounted);
+    let only = prune(&bench.world(), &shop, Some("archive"), &bench.cancel).await.unwrap_err();
+    assert_eq!(only.code, ErrorCode::NotMounted, "but not where it was asked for");
+}
+
+#[tokio::test]
+async fn a_bad_copy_on_one_of_them_never_takes_the_local_dump() {
+    let bench = TestBench::new();
+    bench.archives.fail_always("prove", failure(ErrorCode::ChecksumMismatch));
+    let shop = project("shop").destinations([archive("/mnt/usb")]).build();
+    let done = run(&bench, &shop).await;
+    assert_eq!(code(&done), Some(ErrorCode::ChecksumMismatch));
+    let dump = done.dump.expect("the record names the dump");
+    assert!(std::path::Path::new(&dump.file).exists(), "{}: the only good copy", dump.file);
+}
+
+#[tokio::test]
+async fn where_it_is_stored_old_copies_go_though_another_is_away() {
+    let bench = TestBench::new();
+    let mut shop = both();
+    shop.destinations[0].keep = KeepPolicy { last: 1, ..KeepPolicy::default() };
+    run(&bench, &shop).await;
+    bench.archives.fail_always("store", unplugged());
+    for _ in 0..2 {
+        bench.clock.advance(Duration::from_hours(24));
+        let done = run(&bench, &shop).await;
+        assert_eq!(code(&done), Some(ErrorCode::NotMounted));
+        assert_eq!(at_destination(&done, "restic").kept, Some(1));
+        assert_eq!(done.stage(Stage::Prune).unwrap().outcome, StageOutcome::Ok);
+        assert_eq!(done.stage(Stage::Cleanup).unwrap().outcome, StageOutcome::Ok);
+        let hook = done.stage(Stage::PostHook).unwrap();
+        assert_eq!(hook.outcome, StageOutcome::Skipped, "the run has failed all the same");
+        let stored = bench.repository.all();
+        assert_eq!(stored.len(), 1);
+        assert_eq!(done.main_snapshot(), Some(&stored[0].id));
+    }
+    assert_eq!(bench.archives.all().len(), 1, "nothing goes where nothing came");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_thinned_out_first_and_tried_once_more() {
+    let bench = TestBench::new();
+    let mut shop = project("shop").destinations([archive("/mnt/usb")]).build();
+    for _ in 0..3 {
+        run(&bench, &shop).await;
+        bench.clock.advance(Duration::from_hours(24));
+    }
+    shop.destinations[0].keep = KeepPolicy { last: 1, ..KeepPolicy::default() };
+    bench.archives.fail_times("store", failure(ErrorCode::DiskLow), 1);
+    let done = run(&bench, &shop).await;
+    assert_eq!(done.status, RunStatus::Success, "{done:?}");
+    assert_eq!(bench.archives.all().len(), 1);
+    let warnings = done.warnings.join("\n");
+    assert!(warnings.contains("2 archives that retention no longer keeps"), "{warnings}");
+
+    bench.archives.fail_times("store", failure(ErrorCode::DiskLow), 1);
+    let done = run(&bench, &shop).await;
+    assert_eq!(code(&done), Some(ErrorCode::DiskLow), "nothing more may go");
+    assert_eq!(bench.archives.all().len(), 1);
+}
+
+#[tokio::test]
+async fn the_required_one_is_named_where_none_is_ready() {
+    let bench = TestBench::new();
+    let mut shop = both();
+    shop.destinations[0].required = false;
+    bench.repository.fail_always("check_tool", failure(ErrorCode::ToolMissing));
+    bench.archives.fail_always("check", unplugged());
+    let request = RunRequest { trigger: Trigger::Scheduled, ..request(&bench, &shop) };
+    let outcome = RunBackup::new(bench.world()).execute(request).await.unwrap();
+    let RunOutcome::Finished(done) = outcome else { panic!("no run") };
+    assert_eq!(code(&done), Some(ErrorCode::NotMounted), "{:?}", done.error);
 }
 
 mod schedule {
@@ -390,6 +469,34 @@ mod finding {
         let ctx = Restore::context(&shop, bench.cancel.clone());
         let done = Restore::new(&world, &shop, ctx).execute(&options).await.unwrap();
         assert_eq!(done.snapshots, std::slice::from_ref(&all[0].id));
+        let notes = done.notes.join("\n");
+        assert!(notes.contains("passed over, for it is damaged"), "{notes}");
+        assert!(notes.contains(all[1].id.short()), "{notes}");
+    }
+
+    #[tokio::test]
+    async fn one_id_at_two_places_is_restored_from_the_good_one_and_deleted_only_by_place() {
+        let bench = TestBench::new();
+        run(&bench, &both()).await;
+        bench.clock.advance(Duration::from_hours(24));
+        run(&bench, &both()).await;
+        let id = bench.archives.all()[0].id.clone();
+        assert_eq!(bench.repository.all()[0].id, id);
+        let done = restore(&bench, Some(id.as_str()), None, "one").await.unwrap();
+        assert_eq!(done.destination.unwrap().as_str(), "restic", "the first of equals");
+        bench.repository.damage(&id);
+        let done = restore(&bench, Some(id.as_str()), None, "two").await.unwrap();
+        assert_eq!(done.destination.unwrap().as_str(), "archive", "the one that is whole");
+
+        let (world, shop) = (bench.world(), both());
+        let forget = Forget::new(&world, &shop, bench.cancel.clone());
+        let refused = forget.execute(id.as_str(), None, false).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidConfig);
+        assert!(refused.message.contains("restic, archive"), "{refused}");
+        assert!(refused.remedy.contains("--destination"), "{refused}");
+        let done = forget.execute(id.as_str(), Some("archive"), false).await.unwrap();
+        assert_eq!(done.destination.as_str(), "archive");
+        assert_eq!((bench.repository.all().len(), bench.archives.all().len()), (2, 1));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! `backupctl prune`: retention now, for a project or all enabled ones.
 
 use backupctl_adapters::application::use_cases::{
-    EachOutcome, PruneOutcome, each_project, kept_text, prune,
+    EachOutcome, PruneOutcome, PrunedAt, each_project, kept_text, prune,
 };
 use backupctl_adapters::domain::{ByteSize, ErrorCode, Failure, SnapshotId};
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ pub(super) fn failed_json(name: &str, failure: &Failure) -> Value {
 fn tell(out: &Out, name: &str, done: &PruneOutcome) {
     let dumps = &done.dumps;
     let several = done.destinations.len() > 1;
-    for (destination, result) in &done.destinations {
+    for PrunedAt { name: destination, required, result } in &done.destinations {
         let at = if several { format!(" ({destination})") } else { String::new() };
         match result {
             Ok(snapshots) => {
@@ -111,9 +111,16 @@ fn tell(out: &Out, name: &str, done: &PruneOutcome) {
                     out.line(format!("  {WARN}{warning}{WARN:#}"));
                 }
             }
-            Err(failure) => {
+            Err(failure) if *required => {
                 out.line(format!("{BOLD}{name}{BOLD:#}{at}  {BAD}not pruned{BAD:#}"));
                 out.error(failure.code, &failure.full_message(), &failure.remedy);
+            }
+            Err(failure) => {
+                let (code, text) = (failure.code, failure.full_message());
+                out.line(format!(
+                    "{BOLD}{name}{BOLD:#}{at}  {WARN}not pruned (not required){WARN:#}"
+                ));
+                out.line(format!("  {WARN}{text} ({code}; fix: {}){WARN:#}", failure.remedy));
             }
         }
     }
@@ -142,24 +149,25 @@ fn tell(out: &Out, name: &str, done: &PruneOutcome) {
 
 fn to_json(name: &str, done: &PruneOutcome) -> Value {
     let total = done.total();
-    let each = done.destinations.iter().map(|(destination, result)| match result {
-        Ok(report) => json!({
-            "destination": destination,
-            "removed": report.removed,
-            "kept": report.kept,
-            "repository_bytes": report.repository_bytes,
-            "warnings": report.warnings,
-            "error": null,
-        }),
-        Err(failure) => json!({
-            "destination": destination,
-            "removed": [], "kept": null, "repository_bytes": null, "warnings": [],
-            "error": {
-                "code": failure.code, "message": failure.full_message(), "stage": null,
-                "remedy": failure.remedy,
-            },
-        }),
-    });
+    let each =
+        done.destinations.iter().map(|PrunedAt { name: destination, result, .. }| match result {
+            Ok(report) => json!({
+                "destination": destination,
+                "removed": report.removed,
+                "kept": report.kept,
+                "repository_bytes": report.repository_bytes,
+                "warnings": report.warnings,
+                "error": null,
+            }),
+            Err(failure) => json!({
+                "destination": destination,
+                "removed": [], "kept": null, "repository_bytes": null, "warnings": [],
+                "error": {
+                    "code": failure.code, "message": failure.full_message(), "stage": null,
+                    "remedy": failure.remedy,
+                },
+            }),
+        });
     json!({
         "project": name,
         "removed": total.removed,

@@ -95,7 +95,7 @@ impl Shared {
     /// What a failed run leaves on disk: no partial, no dump that was proven bad, and no plain one
     /// where an encrypted one was asked for.
     async fn settle_files(&self, error: &RunError) {
-        self.discard_condemned_dump(error.code).await;
+        self.discard_condemned_dump(error).await;
         if error.stage == Some(Stage::Encrypt) {
             self.discard_plain_dump().await;
         }

@@ -55,16 +55,21 @@ impl Shared {
             self.record_of(place, |record| record.error = Some(error));
             failure.message = named(at, failure.message);
             if failure.code == ErrorCode::Interrupted {
-                return Err(self.fail(stage, retries, failure));
+                return Err(self.fail_at(stage, retries, failure, at));
             }
             messages.push(failure.message.clone());
             failures.push((place, failure, retries));
         }
-        let decisive = decisive_failure(&self.with(|a| a.run.destinations.clone()));
+        let decisive = if stage == Stage::Sync {
+            decisive_failure(&self.with(|a| a.run.destinations.clone()))
+        } else {
+            let mut places = failures.iter().map(|(place, ..)| *place);
+            places.find(|place| self.project.destinations[*place].required)
+        };
         if let Some(at) = failures.iter().position(|(place, ..)| Some(*place) == decisive) {
-            let (_, mut failure, retries) = failures.swap_remove(at);
+            let (place, mut failure, retries) = failures.swap_remove(at);
             failure.message.push_str(&self.stored_elsewhere(stage));
-            return Err(self.fail(stage, retries, failure));
+            return Err(self.fail_at(stage, retries, failure, &self.project.destinations[place]));
         }
         for (_, failure, _) in failures {
             let what = if stage == Stage::Sync { "not stored at" } else { "not pruned at" };
@@ -75,6 +80,12 @@ impl Shared {
         let message = Some(messages.join("; ")).filter(|text| !text.is_empty());
         self.finish_stage(stage, self.world.clock.now(), most + 1, Ok(message));
         Ok(())
+    }
+
+    /// A stage has failed at a destination.
+    fn fail_at(&self, stage: Stage, retries: u32, failure: Failure, at: &Destination) -> RunError {
+        let snapshot = self.with(|a| a.run.snapshot_at(&at.name).cloned());
+        self.fail_with(stage, retries, failure, snapshot.as_ref())
     }
 
     /// Lists the destinations in the record, none of which has anything yet.
@@ -114,8 +125,7 @@ impl Shared {
         let stored = run.destinations.iter().filter(|d| stage == Stage::Sync && d.stored);
         let stored: Vec<String> = stored
             .filter_map(|d| {
-                let of = run.snapshots.iter().find(|s| s.destination.as_ref() == Some(&d.name))?;
-                Some(format!("{} has it as {}", d.name, of.id.short()))
+                Some(format!("{} has it as {}", d.name, run.snapshot_at(&d.name)?.short()))
             })
             .collect();
         if stored.is_empty() { String::new() } else { format!(" ({})", stored.join(", ")) }
@@ -191,7 +201,10 @@ impl Shared {
                 dump: self.with(|a| a.run.dump.clone()).filter(|_| has_dump),
             };
             let mut stored = match storage.store(&request, &ctx).await {
-                Err(f) if freed_stale_lock(storage, &f, &ctx).await => {
+                Err(f)
+                    if freed_stale_lock(storage, &f, &ctx).await
+                        || self.freed_room(storage, at, &f).await =>
+                {
                     storage.store(&request, &ctx).await?
                 }
                 other => other?,
@@ -207,6 +220,36 @@ impl Shared {
             self.part((place, index), |p| p.proven = true);
         }
         Ok(stored.notes)
+    }
+
+    /// Whether a disk that is too full for an archive has room again: retention has its turn behind a
+    /// backup, which would never come again where what is too old takes the room of the new.
+    async fn freed_room(
+        &self,
+        storage: &dyn RemoteStorage,
+        at: &Destination,
+        failure: &Failure,
+    ) -> bool {
+        let full = matches!(failure.code, ErrorCode::DiskLow | ErrorCode::DiskFull);
+        if !full || at.archive().is_none() || !self.with(|a| a.assets_lost.is_empty()) {
+            return false;
+        }
+        match thin_out(storage, &at.keep, &self.context(Stage::Prune)).await {
+            Ok(report) if !report.removed.is_empty() => {
+                let removed = report.removed.len();
+                self.note_warning(&format!(
+                    "{}: {removed} archives that retention no longer keeps were removed before the \
+                     backup, for there was no room ({})",
+                    at.name, failure.message
+                ));
+                true
+            }
+            Ok(_) => false,
+            Err(failure) => {
+                self.note_warning(&format!("{}: no room made: {}", at.name, failure.message));
+                false
+            }
+        }
     }
 
     /// Works on what is known of a part of a destination.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use backupctl_domain::plan;
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::{
-    BackupRun, Failure, Notice, Project, Redactor, RetryDecision, RunError, RunId, Stage,
-    StageOutcome, StageRecord, Trigger, evaluate_retry,
+    BackupRun, Failure, Notice, Project, Redactor, RetryDecision, RunError, RunId, SnapshotId,
+    Stage, StageOutcome, StageRecord, Trigger, evaluate_retry,
 };
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -144,10 +144,31 @@ impl Shared {
                 continue;
             }
             if let Err(error) = self.run_stage(stage).await {
+                self.tidy_up_after(&error).await;
                 return Some(error);
             }
         }
         None
+    }
+
+    /// What is due although the backup is not stored everywhere: old copies go where it is. A disk that
+    /// is away for weeks must not fill the others.
+    async fn tidy_up_after(&self, error: &RunError) {
+        let stored = self.with(|a| a.run.destinations.iter().any(|d| d.stored));
+        let interrupted = error.code == backupctl_domain::ErrorCode::Interrupted;
+        if error.stage != Some(Stage::Sync) || !stored || interrupted {
+            return;
+        }
+        for stage in [Stage::Prune, Stage::Cleanup] {
+            if self.cancel.check().is_err() {
+                return;
+            }
+            if let Some(reason) = plan::skip_reason(stage, &self.project) {
+                self.skip(stage, reason);
+            } else if let Err(failure) = self.run_stage(stage).await {
+                self.note_warning(&format!("{stage}: {}: {}", failure.code, failure.message));
+            }
+        }
     }
 
     /// Runs one stage with its retries.
@@ -207,7 +228,18 @@ impl Shared {
 
     pub(super) fn fail(&self, stage: Stage, retries: u32, failure: Failure) -> RunError {
         let snapshot = self.with(|a| a.run.main_snapshot().cloned());
-        let failure = plan::with_snapshot_note(stage, failure, snapshot.as_ref());
+        self.fail_with(stage, retries, failure, snapshot.as_ref())
+    }
+
+    /// A stage has failed, which has left that snapshot in peace.
+    pub(super) fn fail_with(
+        &self,
+        stage: Stage,
+        retries: u32,
+        failure: Failure,
+        snapshot: Option<&SnapshotId>,
+    ) -> RunError {
+        let failure = plan::with_snapshot_note(stage, failure, snapshot);
         let error = self.error_of(stage, retries, &failure);
         self.finish_stage(stage, self.world.clock.now(), retries + 1, Err(failure));
         error

@@ -2,7 +2,7 @@
 
 use backupctl_domain::manifest::Completeness;
 use backupctl_domain::plan::{self, Space};
-use backupctl_domain::{DumpName, ErrorCode, Failure, RunStatus, Stage, human};
+use backupctl_domain::{DumpName, ErrorCode, Failure, RunError, RunStatus, Stage, human};
 use tracing::warn;
 
 use super::pipeline::Shared;
@@ -158,8 +158,8 @@ impl Shared {
     }
 
     /// Removes a dump that was proven bad: left there it would pass for the newest good one.
-    pub(super) async fn discard_condemned_dump(&self, code: ErrorCode) {
-        if !plan::condemns_dump(code) {
+    pub(super) async fn discard_condemned_dump(&self, error: &RunError) {
+        if !error.stage.is_some_and(|stage| plan::condemns_dump(stage, error.code)) {
             return;
         }
         let Some(path) = self.with(|a| a.dump.take()) else { return };
