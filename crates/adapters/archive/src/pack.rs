@@ -219,13 +219,13 @@ impl Packer<'_> {
         let mut path = folder.to_owned();
         let mut open = vec![self.names(&path)];
         while let Some(names) = open.last_mut() {
-            let Some(name) = names.next() else {
+            let Some((name, is_file)) = names.next() else {
                 open.pop();
                 path.pop();
                 continue;
             };
             path.push(name);
-            if self.listed(&path)? == Some(Kind::Folder) {
+            if self.listed(&path, is_file)? == Some(Kind::Folder) {
                 open.push(self.names(&path));
             } else {
                 path.pop();
@@ -243,9 +243,14 @@ impl Packer<'_> {
     }
 
     /// What was found in a folder.
-    fn listed(&mut self, path: &Path) -> io::Result<Option<Kind>> {
+    fn listed(&mut self, path: &Path, is_file: bool) -> io::Result<Option<Kind>> {
         if self.exclude.excludes(path) {
             return Ok(None);
+        }
+        if is_file {
+            // Asking for more than the listing has said would cost as much as a small file itself.
+            self.watch.check().map_err(io::Error::other)?;
+            return self.regular(path).map(|stored| stored.then_some(Kind::File));
         }
         match fs::symlink_metadata(path) {
             Ok(metadata) => self.source(path, &metadata),
@@ -262,8 +267,7 @@ impl Packer<'_> {
             if !metadata.is_file() {
                 return Err(io::ErrorKind::NotFound.into());
             }
-            let mut entry = source::entry(path, Kind::File, &metadata)?;
-            entry.size = metadata.len();
+            let entry = source::file_entry(path, &file, &metadata)?;
             Ok((file, metadata, entry))
         });
         let (file, metadata, mut entry) = match opened {

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::buffer::spare_capacity;
-use rustix::fs::{OFlags, SeekFrom, lgetxattr, llistxattr, seek};
+use rustix::buffer::{SpareCapacity, spare_capacity};
+use rustix::fs::{OFlags, SeekFrom, fgetxattr, flistxattr, lgetxattr, llistxattr, seek};
 use rustix::io::Errno;
 
 use crate::tar::{Entry, Extent, Kind, MAX_EXTENTS, MAX_PAX, Meta, inner};
@@ -42,14 +42,8 @@ pub(crate) fn kind(metadata: &Metadata) -> Source {
 
 /// The entry of a source, without its content.
 pub(crate) fn entry(path: &Path, kind: Kind, metadata: &Metadata) -> io::Result<Entry> {
-    let meta = Meta {
-        mode: metadata.mode() & 0o7777,
-        uid: u64::from(metadata.uid()),
-        gid: u64::from(metadata.gid()),
-        modified: (metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or_default()),
-        xattrs: xattrs(path)?,
-    };
-    let mut entry = Entry::new(kind, inner(path), meta);
+    let xattrs = xattrs(|b| llistxattr(path, b), |name, b| lgetxattr(path, name, b))?;
+    let mut entry = Entry::new(kind, inner(path), meta(metadata, xattrs));
     match kind {
         Kind::Symlink => entry.link = std::fs::read_link(path)?.into_os_string().into_vec(),
         Kind::CharDevice | Kind::BlockDevice => {
@@ -59,6 +53,24 @@ pub(crate) fn entry(path: &Path, kind: Kind, metadata: &Metadata) -> io::Result<
         _ => {}
     }
     Ok(entry)
+}
+
+/// The entry of an open file.
+pub(crate) fn file_entry(path: &Path, file: &File, metadata: &Metadata) -> io::Result<Entry> {
+    let xattrs = xattrs(|b| flistxattr(file, b), |name, b| fgetxattr(file, name, b))?;
+    let mut entry = Entry::new(Kind::File, inner(path), meta(metadata, xattrs));
+    entry.size = metadata.len();
+    Ok(entry)
+}
+
+fn meta(metadata: &Metadata, xattrs: Xattrs) -> Meta {
+    Meta {
+        mode: metadata.mode() & 0o7777,
+        uid: u64::from(metadata.uid()),
+        gid: u64::from(metadata.gid()),
+        modified: (metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or_default()),
+        xattrs,
+    }
 }
 
 /// Opens a file that was one when it was listed, and never waits for one that has become a fifo.
@@ -98,9 +110,20 @@ pub(crate) fn extents(file: &File, metadata: &Metadata) -> Option<Vec<Extent>> {
     (extents != whole).then_some(extents)
 }
 
-fn xattrs(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+/// Names and values.
+type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Room for an answer.
+type Room<'a> = SpareCapacity<'a, u8>;
+
+/// The extended attributes of what `list` and `get` ask.
+fn xattrs(
+    list: impl Fn(Room<'_>) -> Result<usize, Errno>,
+    get: impl Fn(&[u8], Room<'_>) -> Result<usize, Errno>,
+) -> io::Result<Xattrs> {
     let mut names = Vec::new();
-    match grown(&mut names, |buffer| llistxattr(path, spare_capacity(buffer))) {
+    match grown(&mut names, |buffer| list(spare_capacity(buffer))) {
+        Ok(()) if names.is_empty() => return Ok(Vec::new()),
         Ok(()) => {}
         // The file system has none.
         Err(Errno::NOTSUP) => return Ok(Vec::new()),
@@ -110,7 +133,7 @@ fn xattrs(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut total = 0;
     for name in names.split(|b| *b == 0).filter(|name| !name.is_empty()) {
         let mut value = Vec::new();
-        match grown(&mut value, |buffer| lgetxattr(path, name, spare_capacity(buffer))) {
+        match grown(&mut value, |buffer| get(name, spare_capacity(buffer))) {
             Ok(()) => {}
             // Taken away since, or not for us to see.
             Err(Errno::NODATA | Errno::ACCESS | Errno::PERM | Errno::NOTSUP) => continue,

@@ -1,3 +1,5 @@
+//! Streams come out as they went in, and an error reaches whoever can tell it.
+
 use std::io::{self, Read, Write};
 use std::thread;
 

@@ -1,3 +1,5 @@
+//! Patterns by themselves; that they mean the same to restic is tried with restic in tests/it.
+
 use super::*;
 
 fn excluded(patterns: &[&str], path: &str) -> bool {

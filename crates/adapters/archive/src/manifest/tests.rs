@@ -1,3 +1,5 @@
+//! A manifest is JSON to everybody, and differs where a file does.
+
 use std::io::BufReader;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What is remembered stays apart by folder and project, and losing it harms nothing.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is written reads back, and what is read from anybody does no harm.
+
 use std::io::Read;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What every storage of archives promises, with age and without its identity.
+
 use backupctl_application::registry::Storage;
 use backupctl_testkit::{WorkDir, contracts};
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! No byte changes unnoticed, and damage leaves nothing behind in a target.
+
 use std::fs;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! A pattern means the same here as to restic: the program itself is asked.
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

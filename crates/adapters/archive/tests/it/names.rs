@@ -1,3 +1,5 @@
+//! Which files an archive is, and which files in the folder are nobody's business here.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,3 +1,5 @@
+//! Everything comes back as it was, at its place and nowhere else.
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Old archives go, and no good one for a damaged one.
+
 use std::fs;
 
 use backupctl_adapter_archive::Archive;

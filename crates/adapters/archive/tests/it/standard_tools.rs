@@ -1,3 +1,5 @@
+//! tar, zstd, gzip and age open every archive to exactly what was stored.
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
