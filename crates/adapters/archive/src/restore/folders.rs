@@ -59,11 +59,14 @@ impl Folders {
 /// Gives an open file or folder its owner, rights, attributes and time.
 pub(super) fn apply(fd: impl AsFd, meta: &Meta) -> io::Result<()> {
     let fd = fd.as_fd();
-    if let Some((uid, gid)) = owner(meta) {
-        permitted(fchown(fd, Some(uid), Some(gid)))?;
-    }
-    // After the owner, whose change takes setuid away, and capabilities.
-    permitted(fchmod(fd, Mode::from_raw_mode(meta.mode)))?;
+    let owned = match owner(meta) {
+        Some((uid, gid)) => permitted(fchown(fd, Some(uid), Some(gid)))?,
+        None => false,
+    };
+    // After the owner, whose change takes setuid away, and capabilities. Setuid for another owner than
+    // it was meant for would be a gift to him.
+    let mode = if owned { meta.mode } else { meta.mode & !0o6000 };
+    permitted(fchmod(fd, Mode::from_raw_mode(mode)))?;
     for (name, value) in &meta.xattrs {
         // Not every file system has them, and some are root's alone.
         let _ = set_xattr(fd, name, value);
@@ -92,11 +95,11 @@ pub(super) fn apply_at(parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry) -> i
     Ok(())
 }
 
-/// What only root may do is left undone for others, as tar does.
-fn permitted(result: Result<(), Errno>) -> io::Result<()> {
+/// What only root may do is left undone for others, as tar does; false where it was.
+fn permitted(result: Result<(), Errno>) -> io::Result<bool> {
     match result {
-        Err(Errno::PERM | Errno::NOTSUP | Errno::INVAL) => Ok(()),
-        other => Ok(other?),
+        Err(Errno::PERM | Errno::NOTSUP | Errno::INVAL) => Ok(false),
+        other => Ok(other.map(|()| true)?),
     }
 }
 

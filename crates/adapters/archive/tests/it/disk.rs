@@ -348,6 +348,15 @@ async fn without_any_rights() {
     let back = target.join(asset.strip_prefix("/").unwrap());
     assert_eq!(seen(&back.join("full")), seen(&asset.join("full")));
     assert!(!back.join("secret").exists() && back.join("closed").exists());
+
+    // Root's setuid is not for whoever restores it.
+    let su = PathBuf::from("/usr/bin/su");
+    if fs::metadata(&su).is_ok_and(|su| su.permissions().mode() & 0o4000 != 0) {
+        let stored = world.store(&archive, &world.part(std::slice::from_ref(&su))).await.unwrap();
+        let (target, report) = world.restore(&archive, &stored, &[&su], "su").await;
+        report.unwrap();
+        assert_eq!(seen(&target.join("usr/bin/su")).mode & 0o7777, 0o755);
+    }
 }
 
 #[tokio::test]
