@@ -48,7 +48,7 @@ const fn need(
 }
 
 /// The one table of what is needed from the system.
-const NEEDS: [Need; 28] = [
+const NEEDS: [Need; 32] = [
     need("cc", "gcc", Purpose::Demo, "links the programs; compiles SQLite, zstd and ring"),
     need("/usr/include/stdio.h", "libc6-dev", Purpose::Demo, "C headers for the same"),
     need("/usr/include/gpgme.h", "libgpgme-dev", Purpose::Demo, "GnuPG's library, for gpg keys"),
@@ -60,6 +60,10 @@ const NEEDS: [Need; 28] = [
     need("age", "age", Purpose::Test, "reads our files with the standard tool; bench"),
     need("age-keygen", "age", Purpose::Test, "makes keys for tests"),
     need("tar", "tar", Purpose::Test, "reads our archives with the standard tool; bench"),
+    need("bsdtar", "libarchive-tools", Purpose::Test, "reads our archives with another tool"),
+    need("setfattr", "attr", Purpose::Test, "gives the files of a test attributes"),
+    need("setfacl", "acl", Purpose::Test, "gives the files of a test access lists"),
+    need("setcap", "libcap2-bin", Purpose::Test, "gives a file of a test capabilities"),
     need("b3sum", "b3sum", Purpose::Test, "reads our checksums with the standard tool"),
     need("faketime", "faketime", Purpose::Test, "lets the days of a test pass"),
     need("ssh", "openssh-client", Purpose::Test, "reaches sftp repositories"),

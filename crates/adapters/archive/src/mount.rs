@@ -1,7 +1,6 @@
 //! Whether the disk is mounted that the folder is meant to be on, and whether the next archive has room.
 
 use std::io;
-use std::path::Path;
 
 use backupctl_application::ports::FileSystem;
 use backupctl_domain::{ByteSize, ErrorCode, Failure};
@@ -53,8 +52,9 @@ impl Archive {
         let settings = &self.inner.settings;
         let path = &settings.target.path;
         let system = settings.disk.file_system(path).await?;
-        let is_root = system.mount_point == Path::new("/") || system.kind == "autofs";
-        if settings.target.require_mount && is_root {
+        // An automounter's own file system holds nothing.
+        let is_absent = system.is_root || system.kind == "autofs";
+        if settings.target.require_mount && is_absent {
             let path = path.display();
             return Err(Failure::new(
                 ErrorCode::NotMounted,

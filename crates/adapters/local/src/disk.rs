@@ -12,11 +12,11 @@ use async_trait::async_trait;
 use backupctl_adapter_process::failure_from_io;
 use backupctl_application::ports::{Disk, FileSystem};
 use backupctl_domain::Failure;
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::{AtFlags, CWD, StatVfsMountFlags, StatxFlags, statvfs, statx};
 
 use crate::blocking::{blocking, make_dir, unusable};
 use crate::kernel_lock::is_missing;
-use crate::mounts::mount_of;
+use crate::mounts::place_of;
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 
@@ -77,15 +77,21 @@ fn file_system(path: &Path) -> Result<FileSystem, Failure> {
         .map_err(|e| failure_from_io(e.into(), &there, "cannot ask the file system of"))?;
     let mountinfo =
         fs::read(MOUNTINFO).map_err(|e| failure_from_io(e, Path::new(MOUNTINFO), "cannot read"))?;
-    let mount = mount_of(&String::from_utf8_lossy(&mountinfo), &there).ok_or_else(|| {
+    let id = statx(CWD, &there, AtFlags::empty(), StatxFlags::MNT_ID)
+        .ok()
+        .filter(|told| told.stx_mask & StatxFlags::MNT_ID.bits() != 0)
+        .map(|told| told.stx_mnt_id);
+    let place = place_of(&String::from_utf8_lossy(&mountinfo), &there, id).ok_or_else(|| {
         Failure::internal(format!("no mount in {MOUNTINFO} holds {}", there.display()))
     })?;
+    let mount = place.mount;
     Ok(FileSystem {
         free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
         total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
         max_file_bytes: max_file_bytes(&mount.kind),
         read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
         mount_point: mount.point,
+        is_root: place.is_root,
         device: mount.device,
         kind: mount.kind,
     })

@@ -13,26 +13,60 @@ pub(crate) struct Mount {
     pub(crate) kind: String,
     /// What is mounted, e.g. `/dev/sdb1`.
     pub(crate) device: String,
+    /// The kernel's number of the mount.
+    id: u64,
+    /// The kernel's number of the file system, e.g. `8:17`.
+    number: String,
+    /// Which folder of the file system stands at the mount point.
+    root: PathBuf,
 }
 
-/// The mount that an absolute path without symbolic links is on.
-pub(crate) fn mount_of(mountinfo: &str, path: &Path) -> Option<Mount> {
+/// Where a path is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The mount that the path is on; of a part mounted onto itself, the whole.
+    pub(crate) mount: Mount,
+    /// Whether it is of the file system of `/`.
+    pub(crate) is_root: bool,
+}
+
+/// The place of an absolute path without symbolic links; `id` is its mount's, where the kernel told it.
+pub(crate) fn place_of(mountinfo: &str, path: &Path, id: Option<u64>) -> Option<Place> {
+    let all: Vec<Mount> = mountinfo.lines().filter_map(parse).collect();
+    // A mount may be hidden by a later one further up: then its name alone would mislead.
+    let told = id.and_then(|id| all.iter().find(|mount| mount.id == id));
+    let mount = told.or_else(|| mount_of(&all, path))?;
+    let root = mount_of(&all, Path::new("/"));
+    let is_root = root.is_some_and(|root| root.number == mount.number);
+    // A service manager makes a folder writable by mounting it onto itself: that is no disk of its own.
+    let whole = |other: &&Mount| {
+        let part = mount.point.strip_prefix(&other.point).map(|part| other.root.join(part));
+        other.number == mount.number && part.is_ok_and(|part| part == mount.root)
+    };
+    let outermost = all.iter().filter(whole).min_by_key(|other| other.point.as_os_str().len());
+    Some(Place { mount: outermost.unwrap_or(mount).clone(), is_root })
+}
+
+/// The mount that a path is on.
+fn mount_of<'m>(all: &'m [Mount], path: &Path) -> Option<&'m Mount> {
     // Of several at one place the last one covers the others.
-    mountinfo
-        .lines()
-        .filter_map(parse)
-        .filter(|mount| path.starts_with(&mount.point))
-        .max_by_key(|mount| mount.point.as_os_str().len())
+    let holding = all.iter().filter(|mount| path.starts_with(&mount.point));
+    holding.max_by_key(|mount| mount.point.as_os_str().len())
 }
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw` (proc(5)).
 fn parse(line: &str) -> Option<Mount> {
     let (fields, after) = line.split_once(" - ")?;
-    let point = unescape(fields.split(' ').nth(4)?);
+    let mut fields = fields.split(' ');
+    let id = fields.next()?.parse().ok()?;
+    let mut fields = fields.skip(1);
+    let number = fields.next()?.to_owned();
+    let root = unescape(fields.next()?);
+    let point = unescape(fields.next()?);
     let mut after = after.split(' ');
     let kind = after.next()?.to_owned();
     let device = unescape(after.next().unwrap_or_default()).to_string_lossy().into_owned();
-    Some(Mount { point, kind, device })
+    Some(Mount { point, kind, device, id, number, root })
 }
 
 /// Undoes the kernel's `\ooo` for space, tab, newline and backslash.
@@ -65,13 +99,39 @@ mod tests {
 
     #[test]
     fn the_deepest_and_last_mount_is_the_one() {
-        let kind = |path: &str| mount_of(MOUNTINFO, Path::new(path)).unwrap().kind;
+        let mount = |path: &str| place_of(MOUNTINFO, Path::new(path), None).unwrap().mount;
+        let kind = |path: &str| mount(path).kind;
         assert_eq!(kind("/home/x"), "ext4");
         assert_eq!(kind("/srv/backups"), "btrfs");
         assert_eq!(kind("/srvx"), "ext4");
-        let usb = mount_of(MOUNTINFO, Path::new("/media/usb stick\\x/a")).unwrap();
+        let usb = mount("/media/usb stick\\x/a");
         assert_eq!(usb.point, Path::new("/media/usb stick\\x"));
         assert_eq!(usb.kind, "vfat");
-        assert_eq!(mount_of("nonsense\n", Path::new("/")), None);
+        assert_eq!(place_of("nonsense\n", Path::new("/"), None), None);
+    }
+
+    #[test]
+    fn what_is_mounted_onto_itself_is_what_it_was() {
+        let bound = format!(
+            "{MOUNTINFO}\
+             93 22 8:1 /mnt/usb /mnt/usb rw - ext4 /dev/sda1 rw\n\
+             94 90 8:17 /shop /media/usb\\040stick\\134x/shop rw - vfat /dev/sdb1 rw\n\
+             95 22 8:65 / /mnt/other rw - ext4 /dev/sde1 rw\n\
+             96 95 8:65 / /mnt/other rw - ext4 /dev/sde1 rw\n\
+             97 22 8:65 /deep /mnt/deep rw - ext4 /dev/sde1 rw\n"
+        );
+        let place = |path: &str| {
+            let place = place_of(&bound, Path::new(path), None).unwrap();
+            (place.mount.point.to_string_lossy().into_owned(), place.is_root)
+        };
+        assert_eq!(place("/mnt/usb/shop"), ("/".to_owned(), true), "a sandbox makes no disk of it");
+        assert_eq!(place("/home"), ("/".to_owned(), true));
+        assert_eq!(place("/media/usb stick\\x/shop"), ("/media/usb stick\\x".to_owned(), false));
+        assert_eq!(place("/mnt/other/x"), ("/mnt/other".to_owned(), false));
+        assert_eq!(
+            place("/mnt/deep/x"),
+            ("/mnt/deep".to_owned(), false),
+            "a part at another place"
+        );
     }
 }

@@ -8,8 +8,11 @@ use backupctl_domain::Failure;
 /// The file system that a path is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSystem {
-    /// Where it is mounted.
+    /// Where it is mounted. A part of it that is mounted onto itself, as sandboxes do it, is not told
+    /// apart from the whole.
     pub mount_point: PathBuf,
+    /// Whether it is the file system of `/`, wherever else that is mounted.
+    pub is_root: bool,
     /// What is mounted there as the kernel names it, e.g. `/dev/sdb1`.
     pub device: String,
     /// Its type as the kernel names it, e.g. `ext4`, `vfat`.

@@ -43,6 +43,7 @@ impl FakeDisk {
             entries: Mutex::default(),
             system: Mutex::new(FileSystem {
                 mount_point: PathBuf::from("/"),
+                is_root: true,
                 device: "/dev/vda1".to_owned(),
                 kind: "ext4".to_owned(),
                 free_bytes: 50 * GIB,

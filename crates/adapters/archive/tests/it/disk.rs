@@ -143,7 +143,10 @@ async fn a_read_only_disk_is_told_before_anything_is_read() {
 #[tokio::test]
 async fn a_folder_on_the_root_file_system_is_no_stick() {
     let world = World::new();
-    world.disk.change_system(|system| system.mount_point = PathBuf::from("/"));
+    world.disk.change_system(|system| {
+        system.mount_point = PathBuf::from("/");
+        system.is_root = true;
+    });
     let archive = world.archive(|settings| settings.target.path = settings.target.path.join("new"));
     let part = world.part(&[world.asset()]);
     let ctx = context();

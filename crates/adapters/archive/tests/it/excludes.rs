@@ -8,7 +8,7 @@ use backupctl_adapter_archive::Archive;
 use backupctl_application::ports::{RemoteStorage, StoreRequest};
 use backupctl_testkit::builders::store_request;
 
-use crate::support::{World, context, file_of, has, sh};
+use crate::support::{World, context, file_of, sh};
 
 /// Each costs a process that takes its time with the key; what a pattern means by itself is tried in the
 /// unit tests.
@@ -68,9 +68,6 @@ async fn ours(world: &World, archive: &Archive, exclude: Vec<String>) -> BTreeSe
 
 #[tokio::test]
 async fn patterns_mean_what_they_mean_to_restic() {
-    if !has("restic") {
-        return;
-    }
     let world = World::new();
     let asset = world.asset();
     fill(&asset);

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::iter;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use age::secrecy::ExposeSecret;
@@ -55,7 +55,10 @@ impl World {
     pub(crate) fn at(dir: TempDir, folder: PathBuf) -> Self {
         let journal = Arc::new(Journal::default());
         let disk = Arc::new(FakeDisk::new(&journal));
-        disk.change_system(|system| system.mount_point = dir.path().join("stick"));
+        disk.change_system(|system| {
+            system.mount_point = dir.path().join("stick");
+            system.is_root = false;
+        });
         let clock = Arc::new(FakeClock::new(&journal));
         let world = Self { dir, disk, clock, folder };
         fs::create_dir_all(world.asset()).unwrap();
@@ -342,21 +345,6 @@ fn xattrs(path: &Path) -> Vec<String> {
         text.lines().filter(|l| l.contains('=')).map(str::to_owned).collect();
     lines.sort();
     lines
-}
-
-/// Whether a program is there; says why a test does nothing where it is not.
-pub(crate) fn has(program: &str) -> bool {
-    let there = Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok();
-    if !there {
-        assert!(std::env::var_os("CI").is_none(), "{program} is not installed");
-        eprintln!("skipped: {program} is not installed");
-    }
-    there
 }
 
 /// Whether this is root; says why a test does nothing where it is not.

@@ -94,6 +94,26 @@ fn a_stick_that_is_not_there_takes_nothing_in_its_place() {
     assert_eq!(s.names().len(), 2);
 }
 
+/// A service manager makes a folder writable by mounting it onto itself: that makes no disk of it, nor
+/// another one of the disk that is there.
+#[test]
+fn a_sandbox_hides_neither_a_missing_stick_nor_one_that_is_there() {
+    let s = OnStick::new("8m");
+    let path = s.w.work.join("mnt/usb/backups").display().to_string();
+    let bound = format!("mount --bind '{path}' '{path}' && exec \"$0\" \"$@\"");
+    let sandbox = ["unshare", "-m", "sh", "-c", &bound];
+    s.backup();
+    s.w.finish(s.start(&sandbox, &["run", "shop"])).expect(0);
+    s.backup();
+    assert_eq!(s.names().len(), 3);
+
+    s.stick.pull_out();
+    let below = s.w.work.dir("mnt/usb/backups");
+    fails(&s, &sandbox, "NOT_MOUNTED");
+    fails(&s, &[], "NOT_MOUNTED");
+    assert_eq!(fs::read_dir(below).unwrap().count(), 0, "nothing was written in its place");
+}
+
 /// A run that has begun to write its archive and is stopped in the middle.
 fn in_the_middle(s: &OnStick) -> Running {
     noise(s, 48);
