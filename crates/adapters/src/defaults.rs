@@ -274,6 +274,7 @@ fn archive(
         destination: destination.name.to_string(),
         target: target.clone(),
         compression: project.compression,
+        exclude: project.assets.exclude.clone(),
         envelope,
         timezone: global.timezone.clone(),
         host: identity.host.clone(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::DumpName;
 
-pub use keep::{Copy, Proof, expired_archives, is_span, kept};
+pub use keep::{ArchiveCopy, Proof, expired_archives, is_span, kept};
 
 /// How many snapshots of a kind are kept, as restic's `--keep-*` counts them. What any of the rules
 /// wants is kept.

@@ -5,9 +5,11 @@ use std::path::Path;
 use async_trait::async_trait;
 use backupctl_application::context::StageContext;
 use backupctl_application::ports::{FileSystem, Remark, RepositoryAdmin, RepositoryInfo, ToolInfo};
+use backupctl_domain::retention::Proof;
 use backupctl_domain::{ByteSize, ErrorCode, Failure, ProjectName, SnapshotId};
 use rustix::fs::{Access, access};
 
+use crate::exclude::Exclude;
 use crate::failure::path_failure;
 use crate::{Archive, Inner};
 
@@ -23,6 +25,7 @@ impl RepositoryAdmin for Archive {
         if let Some(envelope) = &self.inner.settings.envelope {
             envelope.check()?;
         }
+        Exclude::new(&self.inner.settings.exclude)?;
         self.inner.check_room(&system, &self.inner.memory.read(), 0)?;
         self.blocking(ctx, move |inner, watch| {
             watch.check()?;
@@ -84,8 +87,34 @@ impl Inner {
             id: None,
             location: self.location(),
             detail: self.detail(system)?,
-            remark: self.remark(system),
+            remark: self.remark_of_archives()?.or_else(|| self.remark(system)),
         })
+    }
+
+    /// A folder that has nothing good to restore from, though it had.
+    fn remark_of_archives(&self) -> Result<Option<Remark>, Failure> {
+        let memory = self.memory.read();
+        let found = match self.open_folder()? {
+            Some(folder) => self.archives(&folder)?,
+            None => Vec::new(),
+        };
+        let location = self.location();
+        let run = format!("back up anew: `backupctl run {}`", self.settings.project);
+        let Some(newest) = found.first() else {
+            let known = memory.archives.len();
+            return Ok((known > 0).then(|| Remark {
+                code: ErrorCode::SnapshotNotFound,
+                message: format!("{location} has no archive, and {known} were written there"),
+                remedy: format!("plug in the disk that holds them, or {run}"),
+            }));
+        };
+        let known = memory.archives.get(&newest.name.to_string());
+        let damaged = known.is_some_and(|known| known.proof_of(newest) == Proof::Damaged);
+        Ok((damaged || newest.gap().is_some()).then(|| Remark {
+            code: ErrorCode::ChecksumMismatch,
+            message: format!("the newest archive at {location} is damaged: {}", newest.name),
+            remedy: format!("{run}, and check the disk (`dmesg` tells of input/output errors)"),
+        }))
     }
 
     /// A limit of the file system that a growing archive is going to reach.
@@ -98,7 +127,7 @@ impl Inner {
             ByteSize(limit)
         );
         let remedy = format!(
-            "set `archive.split_size: 3GiB`, or format the disk anew, which deletes everything on it: {}",
+            "set `archive.split_size: 3900MiB`, or format the disk anew, which deletes everything on it: {}",
             format_commands(system)
         );
         Some(Remark { code: ErrorCode::FsFileTooLarge, message, remedy })

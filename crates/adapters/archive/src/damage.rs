@@ -34,3 +34,8 @@ pub(crate) fn while_reading(error: io::Error, archive: &str, inside: &str) -> Fa
 pub(crate) fn is_damage(failure: &Failure) -> bool {
     matches!(failure.code, ErrorCode::ChecksumMismatch | ErrorCode::DecryptionFailed)
 }
+
+/// Whether it could not be read at all, which may be the disk's fault and not the archive's.
+pub(crate) fn is_unreadable(failure: &Failure) -> bool {
+    failure.code == ErrorCode::PathNotWritable
+}

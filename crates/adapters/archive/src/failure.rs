@@ -37,6 +37,14 @@ pub(crate) fn read_failure(error: io::Error, folder: &Folder, file: &str) -> Fai
     }
     let path = folder.path().join(file);
     let path = path.display();
+    // Not that it is damaged: another cable, or another try, may bring it.
+    if matches!(Errno::from_io_error(&error), Some(Errno::IO | Errno::TIMEDOUT | Errno::REMOTEIO)) {
+        return Failure::new(ErrorCode::PathNotWritable, format!("cannot read {path}: {error}"))
+            .with_remedy(
+                "plug the disk in anew and try again; if it stays (`dmesg` tells of input/output \
+                 errors), replace the disk and restore from another archive",
+            );
+    }
     if error.kind() == io::ErrorKind::PermissionDenied {
         return Failure::new(ErrorCode::PathNotWritable, format!("cannot read {path}: {error}"))
             .with_remedy(format!("give the user running backupctl the right to read {path}"));
@@ -63,13 +71,14 @@ pub(crate) fn taken_out(path: &Path) -> Failure {
 pub(crate) fn path_failure(error: &io::Error, path: &Path) -> Failure {
     let path = path.display();
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Failure::new(ErrorCode::DiskFull, format!("the disk of {path} is full: {error}"))
-                .with_remedy(format!(
-                    "free space on the disk of {path}, keep fewer archives (`retention`), or set \
-                     `archive.path` to a larger disk"
-                ))
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::new(
+            ErrorCode::DiskFull,
+            format!("the disk of {path} is full: {error}"),
+        )
+        .with_remedy(format!(
+            "free space on the disk of {path}, keep fewer archives (`retention`, then `backupctl \
+                     prune`), or set `archive.path` to a larger disk"
+        )),
         io::ErrorKind::FileTooLarge => {
             too_large(&format!("the archive has grown larger than a file may be at {path}"))
         }
@@ -95,7 +104,7 @@ pub(crate) fn path_failure(error: &io::Error, path: &Path) -> Failure {
 /// The failure of an archive that no file can hold.
 pub(crate) fn too_large(message: &str) -> Failure {
     Failure::new(ErrorCode::FsFileTooLarge, message).with_remedy(
-        "set `archive.split_size` to less than the limit (e.g. `3GiB` on FAT32, which ends at 4 GiB), or \
+        "set `archive.split_size` to less than the limit (e.g. `3900MiB` on FAT32, which ends at 4 GiB), or \
          make the disk one of ext4 or exFAT, which deletes what is on it; where the limit is the \
          process's own, raise it (`ulimit -f unlimited`)",
     )
@@ -109,7 +118,7 @@ fn is_gone(error: &io::Error, folder: &Folder, device: Option<&str>) -> bool {
         Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) | None => false,
         Some(_) => {
             let unplugged = device.is_some_and(|device| !Path::new(device).exists());
-            unplugged || !folder.is_there()
+            unplugged || folder.is_unplugged() || !folder.is_there()
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Folder {
     path: PathBuf,
     dir: File,
     identity: (u64, u64),
+    /// What is mounted there, if its absence can be told.
+    device: Option<PathBuf>,
 }
 
 impl Folder {
@@ -36,7 +38,23 @@ impl Folder {
         if !metadata.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { path: path.to_owned(), dir, identity: (metadata.dev(), metadata.ino()) })
+        Ok(Self {
+            path: path.to_owned(),
+            dir,
+            identity: (metadata.dev(), metadata.ino()),
+            device: None,
+        })
+    }
+
+    /// The same, of which is known what is mounted there.
+    pub(crate) fn on(mut self, device: Option<&str>) -> Self {
+        self.device = device.map(PathBuf::from);
+        self
+    }
+
+    /// Whether the device that was mounted there is not plugged in any more.
+    pub(crate) fn is_unplugged(&self) -> bool {
+        self.device.as_ref().is_some_and(|device| !device.exists())
     }
 
     /// Where it was opened.
@@ -58,6 +76,12 @@ impl Folder {
     /// Opens a file in it for reading.
     pub(crate) fn read(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(openat(&self.dir, name, flags, Mode::empty())?.into())
+    }
+
+    /// Opens a file in it for its lock.
+    fn open_to_lock(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         Ok(openat(&self.dir, name, flags, Mode::empty())?.into())
     }
 

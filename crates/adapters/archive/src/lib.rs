@@ -54,6 +54,8 @@ pub struct ArchiveSettings {
     pub target: ArchiveTarget,
     /// How archives are compressed; `None` for not at all.
     pub compression: Option<Compression>,
+    /// What is left out of them, in restic's patterns.
+    pub exclude: Vec<String>,
     /// What encrypts them; `None` for nothing.
     pub envelope: Option<Arc<dyn Envelope>>,
     /// The time zone of their names.

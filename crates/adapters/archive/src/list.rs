@@ -9,7 +9,7 @@ use backupctl_domain::tag::Tag;
 use backupctl_domain::{ArchiveName, ErrorCode, Failure, SnapshotId};
 
 use crate::Inner;
-use crate::failure::{path_failure, write_failure};
+use crate::failure::{path_failure, visible, write_failure};
 use crate::folder::{Folder, Found};
 use crate::manifest::Opening;
 use crate::memory::Known;
@@ -25,7 +25,10 @@ impl Inner {
     pub(crate) fn open_folder(&self) -> Result<Option<Folder>, Failure> {
         let path = &self.settings.target.path;
         match Folder::open(path) {
-            Ok(folder) => Ok(Some(folder)),
+            Ok(folder) => {
+                let device = self.memory.read().device;
+                Ok(Some(folder.on(device.as_deref().and_then(visible))))
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let unknown = self.memory.read().archives.is_empty();
                 if self.settings.target.require_mount || unknown {
@@ -90,16 +93,23 @@ impl Inner {
         let project = self.settings.project.clone();
         let tags = [Tag::Combined, Tag::Project(project)];
         let time = found.name.time.to_zoned(self.settings.timezone.clone());
-        let proof = known.as_ref().map_or(Proof::Unproven, |known| known.proof_of(found));
+        let mut proof = known.as_ref().map_or(Proof::Unproven, |known| known.proof_of(found));
         let host = known.as_ref().map(|known| known.host.clone()).unwrap_or_default();
         let (dump, assets) = match known {
             Some(known) => (known.dump.map(|(name, _)| name), known.assets),
             // What cannot be looked into is listed all the same.
             None => match self.opening(folder, found) {
+                Some(opening) if self.settings.project.as_str() != opening.project => {
+                    proof = Proof::Damaged;
+                    (None, Vec::new())
+                }
                 Some(Opening { dump, assets, .. }) => (dump, assets),
                 None => (None, Vec::new()),
             },
         };
+        if found.gap().is_some() {
+            proof = Proof::Damaged;
+        }
         let mut paths: Vec<PathBuf> = dump.iter().map(|name| Path::new("/").join(name)).collect();
         paths.extend(assets);
         Ok(Snapshot {

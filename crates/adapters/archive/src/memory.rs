@@ -38,6 +38,8 @@ pub(crate) struct Remembered {
     pub(crate) device: Option<String>,
     /// The size of the last archive.
     pub(crate) last_bytes: Option<u64>,
+    /// Its name.
+    pub(crate) last_name: Option<String>,
     /// The archives by their names.
     pub(crate) archives: BTreeMap<String, Known>,
 }

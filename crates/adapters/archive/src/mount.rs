@@ -107,8 +107,9 @@ impl Inner {
                 format!("{free} are free at {path}, and the next archive may take {shown}"),
             )
             .with_remedy(format!(
-                "free space on the disk of {path}, keep fewer archives (`retention`), or set \
-                 `archive.path` to a larger disk"
+                "free space on the disk of {path}, keep fewer archives (`retention`, then `backupctl \
+                 prune {}`), or set `archive.path` to a larger disk",
+                self.settings.project
             )));
         }
         let limits = self.limits(system);

@@ -2,18 +2,28 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use backupctl_adapter_stream::Watch;
 use backupctl_application::ports::{StoredSnapshot, VerifyReport};
+use backupctl_domain::manifest::listed;
 use backupctl_domain::retention::Proof;
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::{ErrorCode, Failure, SnapshotId};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::Inner;
 use crate::damage::{damaged, is_damage};
 use crate::folder::{Folder, Found};
 use crate::inspect::{Contents, Look, inspect};
 use crate::intake::{Raw, raw};
+use crate::manifest::Head;
+use crate::memory::Known;
+
+/// Two clocks that tell the time of two places are never further apart; an archive whose second was
+/// taken has been named later.
+const OTHER_ZONE: Duration = Duration::from_hours(16);
 
 /// What reading an archive back has shown.
 pub(crate) struct Checked {
@@ -49,6 +59,10 @@ impl Inner {
             .map(|info| info.checksum.clone())
             .or_else(|| recorded.map(|known| known.checksum.clone()));
         let checked = self.check(&folder, &found, checksum.as_deref(), &part.assets, watch)?;
+        if checked.contents.is_none() && known.is_none() && checked.compared {
+            // Nothing could be remembered and nothing opened; the bytes are still those that were written.
+            return Ok(());
+        }
         let dump = match (&checked.contents, &known) {
             (Some(contents), _) => {
                 let opening = contents.opening.as_ref().and_then(|o| o.dump.clone());
@@ -92,8 +106,13 @@ impl Inner {
             (Some(_), false) => "every file was compared with the manifest",
             (None, _) => "the whole was compared with the checksum of when it was written",
         };
-        let files = checked.contents.map(|contents| contents.files);
-        Ok(VerifyReport { bytes: checked.raw.bytes, files, how: how.to_owned() })
+        let contents = checked.contents.as_ref();
+        let unread = contents.map(|contents| &contents.head.unread).filter(|all| !all.is_empty());
+        let lacks = unread.map_or_else(String::new, |all| {
+            format!("; it was made without all of {}, which could not be read", listed(all, 5))
+        });
+        let files = contents.map(|contents| contents.files);
+        Ok(VerifyReport { bytes: checked.raw.bytes, files, how: format!("{how}{lacks}") })
     }
 
     /// The same for an archive that was found, and remembers what it has shown.
@@ -118,7 +137,24 @@ impl Inner {
         }
         let checksum = known.as_ref().map(|known| known.checksum.as_str());
         let checked = self.check(folder, found, checksum, &[], watch)?;
-        self.memory.judge(&name, Proof::Proven, self.settings.clock.now());
+        let now = self.settings.clock.now();
+        match (&known, &checked.contents) {
+            (None, Some(Contents { opening: Some(opening), head, dump, .. })) => {
+                let known = Known {
+                    bytes: checked.raw.bytes,
+                    parts: found.parts(),
+                    checksum: checked.raw.checksum.clone(),
+                    proof: Proof::Proven,
+                    proven_at: Some(now),
+                    run: head.run_id.clone(),
+                    host: head.host.clone(),
+                    dump: opening.dump.clone().zip(*dump),
+                    assets: opening.assets.clone(),
+                };
+                self.memory.update(|memory| drop(memory.archives.insert(name, known)));
+            }
+            _ => self.memory.judge(&name, Proof::Proven, now),
+        }
         Ok(checked)
     }
 
@@ -150,6 +186,9 @@ impl Inner {
         watch: &Watch,
     ) -> Result<Checked, Failure> {
         let path = folder.path().join(found.name.to_string()).display().to_string();
+        if let Some(part) = found.gap() {
+            return Err(damaged(&path, &format!("its part {part} is missing")));
+        }
         let (contents, raw) = match self.look_into(folder, found, wanted, watch) {
             Some(Ok((contents, raw))) => (Some(contents), raw),
             // The key may be another one than the archive's. Then its bytes decide, if they are known.
@@ -157,13 +196,19 @@ impl Inner {
                 let checksum = checksum.ok_or_else(|| failure.clone())?;
                 let raw = raw(folder, found, watch)?;
                 if raw.checksum != checksum {
-                    return Err(failure);
+                    // In its middle the failure says where; before that it blames the key.
+                    let what = "its bytes are not those that were written";
+                    let begun = failure.message.contains("(while ");
+                    return Err(if begun { failure } else { damaged(&path, what) });
                 }
                 (None, raw)
             }
             Some(Err(failure)) => return Err(failure),
             None => (None, raw(folder, found, watch)?),
         };
+        if let Some(contents) = &contents {
+            self.check_name(found, &contents.head, &path)?;
+        }
         match checksum {
             Some(checksum) if checksum != raw.checksum => {
                 Err(damaged(&path, "its bytes are not those that were written"))
@@ -190,6 +235,25 @@ impl Inner {
                 inspect(reader, wanted, intake.path(), &scratch, &inside, &mut Look)
             })
         })
+    }
+}
+
+impl Inner {
+    /// Whether an archive is the one that its name says: a copy under another name proves nothing.
+    pub(crate) fn check_name(&self, found: &Found, head: &Head, path: &str) -> Result<(), Failure> {
+        if self.settings.project.as_str() != head.project {
+            let what = format!("it is an archive of {}", head.project);
+            return Err(damaged(path, &what));
+        }
+        let Ok(made) = head.started_at.parse::<Timestamp>() else { return Ok(()) };
+        let named = found.name.time.to_zoned(TimeZone::UTC).map(|named| named.timestamp());
+        let apart = named.map(|named| named.duration_since(made).unsigned_abs());
+        // The name is in the time zone of whoever wrote it.
+        if apart.is_ok_and(|apart| apart > OTHER_ZONE) {
+            let what = format!("it was made at {}, not when its name says", head.started_at);
+            return Err(damaged(path, &what));
+        }
+        Ok(())
     }
 }
 

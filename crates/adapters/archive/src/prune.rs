@@ -2,11 +2,12 @@
 
 use backupctl_adapter_stream::Watch;
 use backupctl_application::ports::{FileSystem, PruneReport};
-use backupctl_domain::retention::{Copy, KeepPolicy, Proof, expired_archives};
-use backupctl_domain::{Failure, SnapshotId};
+use backupctl_domain::manifest::listed;
+use backupctl_domain::retention::{ArchiveCopy, KeepPolicy, Proof, expired_archives};
+use backupctl_domain::{ErrorCode, Failure, SnapshotId};
 
 use crate::Inner;
-use crate::damage::is_damage;
+use crate::damage::{is_damage, is_unreadable};
 use crate::failure::{visible, write_failure};
 use crate::folder::{Folder, Found};
 use crate::list::id_of;
@@ -41,7 +42,7 @@ impl Inner {
     }
 
     /// Which archives may go, by their places. Before a good one goes for it, the newest of those that
-    /// stay is read back, unless it is the one that was proven last.
+    /// stay is read back, unless it is the one that was proven last. What nothing shows to be ours stays.
     fn judge(
         &self,
         folder: &Folder,
@@ -51,16 +52,19 @@ impl Inner {
     ) -> Result<(Vec<usize>, Vec<String>), Failure> {
         let settings = &self.settings;
         let now = settings.clock.now().to_zoned(settings.timezone.clone()).datetime();
-        let known = self.memory.read().archives;
-        let proof_of = |found: &Found| {
-            known.get(&found.name.to_string()).map_or(Proof::Unproven, |k| k.proof_of(found))
+        let memory = self.memory.read();
+        let copy = |found: &Found| {
+            let name = found.name.to_string();
+            let known = memory.archives.get(&name);
+            ArchiveCopy {
+                time: found.name.time,
+                proof: known.map_or(Proof::Unproven, |known| known.proof_of(found)),
+                is_last: memory.last_name.as_ref() == Some(&name),
+            }
         };
-        let mut copies: Vec<Copy> = all
-            .iter()
-            .map(|found| Copy { time: found.name.time, proof: proof_of(found) })
-            .collect();
+        let mut copies: Vec<ArchiveCopy> = all.iter().map(copy).collect();
         let mut warnings = Vec::new();
-        loop {
+        let expired = loop {
             let expired = expired_archives(&copies, now, keep);
             let kept: Vec<usize> = (0..all.len()).filter(|i| !expired.contains(i)).collect();
             // Newest first, as they are listed.
@@ -68,24 +72,38 @@ impl Inner {
             let doubtful =
                 kept.iter().find(|i| Some(*i) != proven && copies[**i].proof != Proof::Damaged);
             let Some(place) = doubtful.filter(|_| !expired.is_empty() && kept.len() > 1) else {
-                return Ok((expired, warnings));
+                break expired;
             };
-            let found = &all[*place];
-            match self.verify_found(folder, found, watch) {
-                Err(failure) if is_damage(&failure) => {
+            match self.verify_found(folder, &all[*place], watch) {
+                Err(failure) if is_damage(&failure) || is_unreadable(&failure) => {
                     copies[*place].proof = Proof::Damaged;
                     warnings.push(format!("{}; it does not count as a copy", failure.message));
                 }
                 // Nothing to compare it with: then it counts as its name says.
-                Err(failure)
-                    if failure.code == backupctl_domain::ErrorCode::EncryptionKeyMissing =>
-                {
-                    return Ok((expired, warnings));
-                }
+                Err(failure) if failure.code == ErrorCode::EncryptionKeyMissing => break expired,
                 Err(failure) => return Err(failure),
-                Ok(_) => return Ok((expired, warnings)),
+                Ok(_) => break expired,
             }
+        };
+        let is_ours = |place: &usize| {
+            let found = &all[*place];
+            memory.archives.contains_key(&found.name.to_string())
+                || self
+                    .opening(folder, found)
+                    .is_some_and(|o| settings.project.as_str() == o.project)
+        };
+        let (ours, strange): (Vec<usize>, Vec<usize>) = expired.into_iter().partition(is_ours);
+        if !strange.is_empty() {
+            let names: Vec<String> =
+                strange.iter().map(|place| all[*place].name.to_string()).collect();
+            warnings.push(format!(
+                "retention would remove {}, and nothing here shows that this project wrote it: it stays \
+                 (set `encryption.identity_file` so that it can be opened, or remove it by `backupctl \
+                 forget` or by hand)",
+                listed(&names, 3)
+            ));
         }
+        Ok((ours, warnings))
     }
 
     /// Removes one archive by its id.

@@ -34,11 +34,15 @@ impl RemoteStorage for Archive {
         let dump = request.part.dump.as_ref().map_or(0, |(_, bytes)| *bytes);
         inner.check_room(&system, &inner.memory.read(), dump)?;
         let (folder, made) = self.blocking(ctx, |inner, _| inner.make_folder()).await?;
-        if made && self.mounted().await?.mount_point != system.mount_point {
-            // The disk went between the look and the folder, which is on the one below now.
-            let _ = std::fs::remove_dir(folder.path());
-            return Err(taken_out(folder.path()));
+        // The disk may have gone between the look and the folder, which is on the one below then.
+        let still = self.mounted().await;
+        if still.as_ref().ok().map(|now| &now.mount_point) != Some(&system.mount_point) {
+            if made {
+                let _ = std::fs::remove_dir(folder.path());
+            }
+            return Err(still.err().unwrap_or_else(|| taken_out(folder.path())));
         }
+        let folder = folder.on(visible(&system.device));
         let mut request = request.clone();
         request.part.assets = with_link_targets(&request.part.assets);
         let begin = Instant::now();

@@ -228,6 +228,7 @@ impl Inner {
             memory.mount_point = Some(system.mount_point.clone());
             memory.device = Some(system.device.clone());
             memory.last_bytes = Some(written.bytes);
+            memory.last_name = Some(name.to_string());
             memory.archives.insert(name.to_string(), known);
         });
     }

@@ -35,8 +35,8 @@ pub struct PrunedAt {
 impl PruneOutcome {
     /// The first failure of a destination that is required, where one failed.
     pub fn failure(&self) -> Option<&Failure> {
-        let required = self.destinations.iter().filter(|at| at.required);
-        required.filter_map(|at| at.result.as_ref().err()).next()
+        let mut required = self.destinations.iter().filter(|at| at.required);
+        required.find_map(|at| at.result.as_ref().err())
     }
 
     /// What was removed and kept everywhere: one report of all that succeeded.

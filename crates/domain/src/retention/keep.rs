@@ -31,19 +31,22 @@ impl Proof {
 
 /// One of a project's copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Copy {
+pub struct ArchiveCopy {
     /// When it was made, in the time zone of its name.
     pub time: DateTime,
     /// How far it is known to be good.
     pub proof: Proof,
+    /// Whether it is the one that was written last, whatever its time says: a clock may have been wrong.
+    pub is_last: bool,
 }
 
 /// Which of a project's archives may go at `now` (same time zone as their names), by their places.
 ///
 /// Those that no rule of the policy keeps. A damaged one counts for no rule, since it is no copy any
-/// more, and goes itself only when it would have to were it good. The newest proven one stays in any
-/// case, and with a policy that keeps nothing all do.
-pub fn expired_archives(copies: &[Copy], now: DateTime, policy: &KeepPolicy) -> Vec<usize> {
+/// more, and goes itself only when it would have to were it good; where by age only one good copy would
+/// stay beside it, the newest of those that would go stays too. The newest proven one and the one that was
+/// written last stay in any case, and with a policy that keeps nothing all do.
+pub fn expired_archives(copies: &[ArchiveCopy], now: DateTime, policy: &KeepPolicy) -> Vec<usize> {
     if policy.is_empty() {
         return Vec::new();
     }
@@ -60,6 +63,15 @@ pub fn expired_archives(copies: &[Copy], now: DateTime, policy: &KeepPolicy) -> 
     stay.extend(if_good.into_iter().filter(|i| copies[*i].proof == Proof::Damaged));
     let proven = (0..copies.len()).filter(|i| copies[*i].proof == Proof::Proven);
     stay.extend(proven.max_by_key(|i| copies[*i].time));
+    stay.extend((0..copies.len()).filter(|i| copies[*i].is_last));
+    // By age nothing takes the place of a damaged one: today's copy would be the only one.
+    let by_age = policy.days.is_some() || policy.within.is_some();
+    let good = |i: &usize| copies[*i].proof != Proof::Damaged;
+    if by_age && !stay.iter().all(good) && stay.iter().filter(|i| good(i)).count() < 2 {
+        let spared = (0..copies.len()).filter(|i| good(i) && !stay.contains(i));
+        let newest = spared.max_by_key(|i| copies[*i].time);
+        stay.extend(newest);
+    }
     (0..copies.len()).filter(|i| !stay.contains(i)).collect()
 }
 
@@ -148,11 +160,11 @@ mod tests {
         now().checked_sub(days.days()).unwrap()
     }
 
-    fn proven(days: i64) -> Copy {
-        Copy { time: days_ago(days), proof: Proof::Proven }
+    fn proven(days: i64) -> ArchiveCopy {
+        ArchiveCopy { time: days_ago(days), proof: Proof::Proven, is_last: false }
     }
 
-    fn gone(copies: &[Copy], policy: &KeepPolicy) -> Vec<i64> {
+    fn gone(copies: &[ArchiveCopy], policy: &KeepPolicy) -> Vec<i64> {
         let age = |i: usize| now().duration_since(copies[i].time).as_secs() / 86_400;
         expired_archives(copies, now(), policy).into_iter().map(age).collect()
     }
@@ -163,13 +175,13 @@ mod tests {
 
     #[test]
     fn fourteen_days_of_daily_archives_stay_and_the_others_go() {
-        let twenty: Vec<Copy> = (0..20).map(proven).collect();
+        let twenty: Vec<ArchiveCopy> = (0..20).map(proven).collect();
         assert_eq!(gone(&twenty, &days(14)), [15, 16, 17, 18, 19]);
     }
 
     #[test]
     fn what_any_rule_wants_stays() {
-        let copies: Vec<Copy> = (0..70).map(proven).collect();
+        let copies: Vec<ArchiveCopy> = (0..70).map(proven).collect();
         let policy = KeepPolicy { monthly: 3, last: 1, ..days(2) };
         let left: Vec<i64> = (0..70).filter(|d| !gone(&copies, &policy).contains(d)).collect();
         assert_eq!(left, [0, 1, 2, 18, 46], "two days, and the last of February and January");
@@ -177,17 +189,34 @@ mod tests {
 
     #[test]
     fn the_newest_proven_one_stays_whatever_its_age() {
-        let copies = [proven(300), proven(200), Copy { proof: Proof::Unproven, ..proven(100) }];
+        let copies =
+            [proven(300), proven(200), ArchiveCopy { proof: Proof::Unproven, ..proven(100) }];
         assert_eq!(gone(&copies, &days(14)), [300, 100]);
     }
 
     #[test]
     fn a_damaged_one_counts_for_no_rule_and_takes_no_good_one_with_it() {
-        let damaged = Copy { proof: Proof::Damaged, ..proven(1) };
+        let damaged = ArchiveCopy { proof: Proof::Damaged, ..proven(1) };
         let policy = KeepPolicy { last: 2, ..KeepPolicy::default() };
         assert_eq!(gone(&[proven(0), damaged, proven(2), proven(3)], &policy), [3]);
-        let old = Copy { proof: Proof::Damaged, ..proven(5) };
+        let old = ArchiveCopy { proof: Proof::Damaged, ..proven(5) };
         assert_eq!(gone(&[proven(0), proven(1), old], &policy), [5]);
+    }
+
+    #[test]
+    fn today_s_copy_is_not_left_alone_with_a_damaged_one() {
+        let damaged = ArchiveCopy { proof: Proof::Damaged, ..proven(1) };
+        assert_eq!(gone(&[proven(0), damaged, proven(20), proven(21)], &days(14)), [21]);
+        assert_eq!(gone(&[proven(0), proven(2), damaged, proven(20)], &days(14)), [20]);
+        let one = KeepPolicy { last: 1, ..KeepPolicy::default() };
+        assert_eq!(gone(&[proven(0), damaged, proven(20)], &one), [1, 20], "one is asked for");
+    }
+
+    #[test]
+    fn the_one_written_last_stays_though_another_says_that_it_is_newer() {
+        let last = ArchiveCopy { is_last: true, ..proven(0) };
+        let policy = KeepPolicy { last: 1, ..KeepPolicy::default() };
+        assert_eq!(gone(&[proven(-100), last, proven(1)], &policy), [1]);
     }
 
     #[test]
@@ -199,7 +228,7 @@ mod tests {
     #[test]
     fn a_span_counts_from_the_newest() {
         let within = KeepPolicy { within: Some("1m2d".to_owned()), ..KeepPolicy::default() };
-        let copies: Vec<Copy> = [100, 110, 131, 132, 133].map(proven).into();
+        let copies: Vec<ArchiveCopy> = [100, 110, 131, 132, 133].map(proven).into();
         assert_eq!(gone(&copies, &within), [132, 133], "a month and two days before the newest");
     }
 
@@ -220,9 +249,9 @@ mod tests {
             keep in (0_u32..4, 0_u32..9, 0_u32..9, 0_u32..40),
         ) {
             let proofs = [Proof::Proven, Proof::Unproven, Proof::Damaged];
-            let copies: Vec<Copy> = ages
+            let copies: Vec<ArchiveCopy> = ages
                 .iter()
-                .map(|(age, p)| Copy { time: days_ago(*age), proof: proofs[usize::from(*p)] })
+                .map(|(age, p)| ArchiveCopy { proof: proofs[usize::from(*p)], ..proven(*age) })
                 .collect();
             let (last, daily, monthly, within) = keep;
             let policy = KeepPolicy { last, daily, monthly, days: Some(within), ..KeepPolicy::default() };

@@ -14,7 +14,7 @@ use backupctl_application::ports::{
     RepositoryInfo, RestoreReport, RestoreRequest, Snapshot, StoreRequest, StoredSnapshot,
     ToolInfo, VerifyReport,
 };
-use backupctl_domain::retention::{Copy, KeepPolicy, Proof, expired_archives};
+use backupctl_domain::retention::{ArchiveCopy, KeepPolicy, Proof, expired_archives};
 use backupctl_domain::sync::SyncPart;
 use backupctl_domain::tag::Tag;
 use backupctl_domain::{ArchiveInfo, ErrorCode, Failure, ProjectName, SnapshotId, SnapshotInfo};
@@ -277,11 +277,12 @@ impl FakeStorage {
         }
         let mut gone = Vec::new();
         for group in groups.values() {
-            let copy = |s: &&Snapshot| Copy {
+            let copy = |s: &&Snapshot| ArchiveCopy {
                 time: s.time.to_zoned(TimeZone::UTC).datetime(),
                 proof: s.proof.unwrap_or(Proof::Unproven),
+                is_last: false,
             };
-            let copies: Vec<Copy> = group.iter().map(copy).collect();
+            let copies: Vec<ArchiveCopy> = group.iter().map(copy).collect();
             gone.extend(
                 expired_archives(&copies, now, keep).into_iter().map(|i| group[i].id.clone()),
             );

@@ -24,9 +24,18 @@ impl Found {
     pub(crate) fn parts(&self) -> u32 {
         u32::try_from(self.files.len()).unwrap_or(u32::MAX)
     }
+
+    /// The first part that is missing before another one.
+    pub(crate) fn gap(&self) -> Option<String> {
+        let whole = self.name.to_string();
+        let numbered = self.files.iter().any(|file| *file != whole);
+        let wanted = (1..).map(|number| self.name.part(number)).zip(&self.files);
+        wanted.filter(|_| numbered).find(|(part, file)| part != *file).map(|(part, _)| part)
+    }
 }
 
-/// A file that a broken run has left: a partial one, or a part of an archive without a beginning.
+/// A file that a broken run has left: a partial one, or a part that had its name before the first one
+/// got its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Leftover {
     pub(crate) name: ArchiveName,
@@ -60,7 +69,9 @@ impl Folder {
             }
         }
         for (name, parts) in parts {
-            if !parts.contains_key(&1) {
+            // The first part is named last. Where it is neither here nor on its way, somebody took it.
+            let unfinished = leftovers.iter().any(|left: &Leftover| left.name == name);
+            if unfinished && !parts.contains_key(&1) {
                 let files = parts.into_values();
                 leftovers.extend(files.map(|(file, _)| Leftover { name: name.clone(), file }));
             } else if whole.iter().all(|found| found.name != name) {

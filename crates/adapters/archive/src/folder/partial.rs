@@ -1,6 +1,6 @@
 //! The files of an archive that is still being written.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -99,9 +99,11 @@ impl Folder {
     /// Removes what broken runs have left, and nothing that somebody is still writing; true where there
     /// was something.
     pub(crate) fn clear(&self, leftovers: &[Leftover]) -> io::Result<bool> {
+        // For writing, since a network's file system may lock nothing else. One that knows no locks has
+        // the project's own lock to keep others away.
         let busy = |leftover: &&Leftover| {
-            let opened = self.read(&leftover.file);
-            opened.is_ok_and(|file| file.try_lock().is_err())
+            let opened = self.open_to_lock(&leftover.file);
+            opened.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
         };
         let at_work: Vec<&ArchiveName> =
             leftovers.iter().filter(busy).map(|leftover| &leftover.name).collect();

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use backupctl_application::ports::RemoteStorage;
+use backupctl_application::ports::{RemoteStorage, RepositoryAdmin};
+use backupctl_domain::ErrorCode;
+use backupctl_domain::retention::Proof;
 
 use crate::support::{Key, World, context, file_of, sh, tree};
 
@@ -62,11 +64,26 @@ async fn parts_are_one_archive_that_cat_puts_together() {
     assert_eq!(tree(&to.join(below)), tree(&asset));
     assert_eq!(tree(&target.join(below)), tree(&asset));
 
-    // Without its first part it is none, and what is left of it is cleared away.
-    fs::remove_file(world.folder.join(&expected[0])).unwrap();
-    assert_eq!(archive.snapshots(&context()).await.unwrap(), []);
-    assert!(archive.unlock_stale(&context()).await.unwrap());
-    assert_eq!(world.names(), Vec::<String>::new());
+    // Without one of its parts it is told as what it is, and the others are nobody's to remove.
+    for missing in [1, 3] {
+        let part = world.folder.join(&expected[missing - 1]);
+        let bytes = fs::read(&part).unwrap();
+        fs::remove_file(&part).unwrap();
+        let listed = archive.snapshots(&context()).await.unwrap();
+        assert_eq!(listed[0].proof, Some(Proof::Damaged));
+        let failure = archive.verify(&stored.info.id, &context()).await.unwrap_err();
+        assert_eq!(failure.code, ErrorCode::ChecksumMismatch);
+        assert!(
+            failure.message.contains(&format!("{} is missing", expected[missing - 1])),
+            "{failure}"
+        );
+        let info = archive.check(&context()).await.unwrap();
+        assert!(info.remark.unwrap().message.contains("damaged"));
+        assert!(!archive.unlock_stale(&context()).await.unwrap());
+        assert_eq!(world.names().len(), 4);
+        fs::write(&part, bytes).unwrap();
+    }
+    archive.verify(&stored.info.id, &context()).await.unwrap();
 }
 
 #[tokio::test]
@@ -95,6 +112,7 @@ async fn what_broken_runs_have_left_goes_and_nothing_else() {
         write(name);
     }
     write(".shop_20260101_000005.tar.zst.001.partial");
+    write(".shop_20260102_000005.tar.zst.001.partial");
     write("shop_20260102_000005.tar.zst.002");
     let busy = ".shop_20260103_000005.tar.zst.001.partial";
     write(busy);

@@ -77,6 +77,7 @@ impl World {
                 allow_incomplete: false,
             },
             compression: ZSTD,
+            exclude: Vec::new(),
             envelope: None,
             timezone: TimeZone::UTC,
             host: "testhost".to_owned(),
