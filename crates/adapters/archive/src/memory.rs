@@ -106,7 +106,12 @@ impl Memory {
     /// What is known; nothing where the file is missing or cannot be read.
     pub(crate) fn read(&self) -> Remembered {
         match fs::read(&self.file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                tracing::warn!(
+                    file = %self.file.display(), %error, "archive memory is no memory: begun anew"
+                );
+                Remembered::default()
+            }),
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
                     tracing::warn!(file = %self.file.display(), %error, "archive memory not readable");
