@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::header::{Header, LEN};
-use super::pax::{number, records, time};
+use super::pax::{number, records, time, xattr_name};
 use super::{Entry, Extent, Kind, MAX_EXTENTS, MAX_PAX, Meta, padding};
 
 /// An archive being read. Between two calls of [`next`](Self::next) it gives the stored bytes of the
@@ -124,8 +124,8 @@ impl<R: Read> Reader<R> {
                 b"comment" => entry.comment = Some(String::from_utf8_lossy(value).into_owned()),
                 b"GNU.sparse.realsize" => sparse = Some(count()?),
                 _ => {
-                    if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                        entry.meta.xattrs.push((name.to_owned(), value.to_owned()));
+                    if let Some(name) = xattr_name(key) {
+                        entry.meta.xattrs.push((name, value.to_owned()));
                     }
                 }
             }

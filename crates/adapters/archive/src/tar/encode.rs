@@ -1,7 +1,7 @@
 //! What stands before the content of an entry, and behind it.
 
 use super::header::{Header, LEN, MAX_LONG, MAX_NAME, MAX_SHORT};
-use super::pax::{record, time_text};
+use super::pax::{record, time_text, xattr_key};
 use super::{BLOCK, Entry, Extent, Kind};
 
 /// What ends an archive.
@@ -99,9 +99,7 @@ fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
         add("mtime", time_text(entry.meta.modified).as_bytes());
     }
     for (name, value) in &entry.meta.xattrs {
-        let mut key = b"SCHILY.xattr.".to_vec();
-        key.extend_from_slice(name);
-        record(&mut records, &key, value);
+        record(&mut records, &xattr_key(name), value);
     }
     records
 }

@@ -21,6 +21,38 @@ fn digits(number: usize) -> usize {
     number.to_string().len()
 }
 
+/// What the keys of extended attributes begin with.
+const XATTR: &[u8] = b"SCHILY.xattr.";
+
+/// The key of an extended attribute. A key ends at its first `=`, so GNU tar encodes those in a name.
+pub(super) fn xattr_key(name: &[u8]) -> Vec<u8> {
+    let mut key = XATTR.to_vec();
+    for byte in name {
+        match byte {
+            b'%' => key.extend_from_slice(b"%25"),
+            b'=' => key.extend_from_slice(b"%3D"),
+            _ => key.push(*byte),
+        }
+    }
+    key
+}
+
+/// The name of the extended attribute that a key is of, if it is of one.
+pub(super) fn xattr_name(key: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = key.strip_prefix(XATTR)?;
+    let mut name = Vec::with_capacity(rest.len());
+    while let [first, behind @ ..] = rest {
+        let (byte, behind) = match rest {
+            [b'%', b'2', b'5', behind @ ..] => (b'%', behind),
+            [b'%', b'3', b'D', behind @ ..] => (b'=', behind),
+            _ => (*first, behind),
+        };
+        name.push(byte);
+        rest = behind;
+    }
+    Some(name)
+}
+
 /// Reads all records.
 pub(super) fn records(mut bytes: &[u8]) -> io::Result<Vec<(&[u8], &[u8])>> {
     let wrong = || io::Error::new(io::ErrorKind::InvalidData, "a record of the tar is damaged");

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use proptest::prelude::*;
 
-use super::pax::{time, time_text};
+use super::pax::{time, time_text, xattr_key, xattr_name};
 use super::*;
 
 fn meta() -> Meta {
@@ -38,8 +38,10 @@ fn read_back(bytes: &[u8]) -> std::io::Result<Vec<(Entry, Vec<u8>)>> {
 fn entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {
     let bytes = |most| proptest::collection::vec(1_u8..=255, 1..most);
     let name = bytes(300).prop_filter("no slash", |n| !n.ends_with(b"/"));
-    let xattrs =
-        proptest::collection::vec(("[a-z]{1,9}".prop_map(String::into_bytes), bytes(90)), 0..3);
+    let xattrs = proptest::collection::vec(
+        ("[a-c=%235D]{1,9}".prop_map(String::into_bytes), bytes(90)),
+        0..3,
+    );
     (
         name,
         bytes(300),
@@ -89,6 +91,19 @@ proptest! {
         let mut reader = Reader::new(&bytes[..]);
         while let Ok(Some(_)) = reader.next() {}
     }
+}
+
+#[test]
+fn names_of_attributes_are_encoded_as_gnu_tar_does() {
+    for (name, key) in [("user.a=b", "user.a%3Db"), ("user.%", "user.%25"), ("a%3D=", "a%253D%3D")]
+    {
+        let key = [b"SCHILY.xattr.", key.as_bytes()].concat();
+        assert_eq!(xattr_key(name.as_bytes()), key);
+        assert_eq!(xattr_name(&key).unwrap(), name.as_bytes());
+    }
+    // Nothing else is encoded, in archives of others neither.
+    assert_eq!(xattr_name(b"SCHILY.xattr.a%20%3d%").unwrap(), b"a%20%3d%");
+    assert_eq!(xattr_name(b"path"), None);
 }
 
 #[test]
