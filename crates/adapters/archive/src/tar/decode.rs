@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use backupctl_adapter_stream::Watch;
+
 use super::header::{Header, LEN};
 use super::pax::{number, records, time, xattr_name};
 use super::{Entry, Extent, Kind, MAX_EXTENTS, MAX_PAX, Meta, padding};
@@ -13,11 +15,22 @@ pub(crate) struct Reader<R> {
     left: u64,
     padding: u64,
     comment: Option<String>,
+    watch: Option<Watch>,
 }
 
 impl<R: Read> Reader<R> {
     pub(crate) fn new(source: R) -> Self {
-        Self { source, left: 0, padding: 0, comment: None }
+        Self { source, left: 0, padding: 0, comment: None, watch: None }
+    }
+
+    /// The same for long work, which `watch` can stop where nothing is read.
+    pub(crate) fn watched(source: R, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..Self::new(source) }
+    }
+
+    /// Fails if the work is to stop.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.check().map_err(io::Error::other))
     }
 
     /// The remark about the whole archive, once the first entry was read.

@@ -184,17 +184,47 @@ async fn work_whose_caller_is_gone_leaves_nothing() {
     let archive = world.archive(|_| ());
     let part = world.part(&[world.asset()]);
     let request = backupctl_testkit::builders::store_request(part);
-    {
-        let ctx = crate::support::context();
-        let store = archive.store(&request, &ctx);
-        let soon = std::time::Duration::from_millis(30);
-        assert!(tokio::time::timeout(soon, store).await.is_err(), "it takes longer");
+    let ctx = crate::support::context();
+    abandoned(archive.store(&request, &ctx), &world.folder).await;
+}
+
+/// A hole that is larger than any disk is no work that cannot be stopped.
+#[tokio::test]
+async fn a_hole_without_an_end_stops_nobody_from_stopping() {
+    use backupctl_application::ports::{RemoteStorage, RestoreRequest};
+    let world = World::new();
+    let archive = world.archive(|settings| settings.compression = None);
+    let stored = world.store(&archive, &world.part(&[])).await.unwrap();
+    let asset = world.asset();
+    fs::File::create(asset.join("hole")).unwrap().set_len(1 << 43).unwrap();
+    let target = world.dir.path().join("target");
+    fs::create_dir(&target).unwrap();
+    sh(&format!(
+        "tar --format=posix -cSf {} -C {} hole",
+        file_of(&stored).display(),
+        asset.display()
+    ));
+    let ctx = crate::support::context();
+    let snapshot = stored.info.id.clone();
+    let request = RestoreRequest { snapshot, target: target.clone(), include: vec![] };
+    abandoned(archive.restore(&request, &ctx), &target).await;
+
+    fs::remove_file(file_of(&stored)).unwrap();
+    let request = backupctl_testkit::builders::store_request(world.part(&[asset]));
+    abandoned(archive.store(&request, &ctx), &world.folder).await;
+}
+
+/// Gives work up after a while, and waits until nothing of it is left in the folder.
+async fn abandoned<T: std::fmt::Debug>(work: impl Future<Output = T>, folder: &Path) {
+    let soon = std::time::Duration::from_millis(30);
+    if let Ok(done) = tokio::time::timeout(soon, work).await {
+        panic!("it takes longer than to {done:?}");
     }
-    let gone = std::time::Duration::from_secs(20);
     let emptied = async {
-        while !world.names().is_empty() {
+        while !names(folder).is_empty() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(gone, emptied).await.unwrap();
+    let gone = std::time::Duration::from_secs(20);
+    assert!(tokio::time::timeout(gone, emptied).await.is_ok(), "{:?} is left", names(folder));
 }
