@@ -91,7 +91,9 @@ async fn a_filled_target_keeps_what_is_not_in_the_archive() {
     let (_, report) = world.restore(&archive, &stored, &[], "target").await;
     let failure = report.unwrap_err();
     assert_eq!(failure.code, ErrorCode::PathNotWritable);
-    assert!(failure.message.contains("hello.txt is one in the target"), "{failure}");
+    let text = "hello.txt is a folder in the target and a file in the archive";
+    assert!(failure.message.contains(text), "{failure}");
+    assert!(failure.remedy.contains("--target"), "{failure}");
     assert_eq!(tree(&target), before);
 }
 
@@ -106,7 +108,10 @@ async fn a_link_in_the_target_is_not_followed() {
     fs::create_dir(&target).unwrap();
     symlink(&outside, target.join("tmp")).unwrap();
     let (_, report) = world.restore(&archive, &stored, &[], "target").await;
-    assert_eq!(report.unwrap_err().code, ErrorCode::PathNotWritable);
+    let failure = report.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::PathNotWritable);
+    let text = "tmp is a symbolic link in the target and a folder in the archive";
+    assert!(failure.message.contains(text), "{failure}");
     assert_eq!(names(&outside), Vec::<String>::new());
 }
 
