@@ -21,7 +21,7 @@ use backupctl_domain::{ErrorCode, Failure};
 
 use crate::Inner;
 use crate::damage::damaged;
-use crate::inspect::{Visitor, inspect};
+use crate::inspect::{Contents, Visitor, inspect};
 use crate::intake::Intake;
 
 use extract::{Borrow, Extract};
@@ -55,6 +55,7 @@ impl Inner {
         let stage = Staging::new(opened.into());
         let mut extract = Extract::new(stage, selection, &scratch).map_err(failed)?;
         let read = pass(&intake, checksum.as_deref(), target, &scratch, watch, &mut extract);
+        let read = read.and_then(|contents| self.own(&contents, &intake));
         let read = read.and_then(|()| match extract.take_borrowed() {
             None => Ok(()),
             Some(borrowed) => {
@@ -89,6 +90,19 @@ impl Inner {
         folders.apply(place.into()).map_err(failed)?;
         Ok(report)
     }
+
+    /// Fails if an archive bears the name of this project's and is another's.
+    fn own(&self, contents: &Contents, intake: &Intake<'_>) -> Result<(), Failure> {
+        let ours = self.settings.project.as_str();
+        let opening = contents.opening.as_ref().map(|opening| opening.project.as_str());
+        match opening.into_iter().chain([contents.head.project.as_str()]).find(|p| *p != ours) {
+            None => Ok(()),
+            Some(other) => {
+                let what = format!("it is an archive of project {other}, not {ours}");
+                Err(damaged(intake.path(), &what))
+            }
+        }
+    }
 }
 
 /// Reads the archive once for `visitor`, and holds it against its manifest and its checksum.
@@ -99,17 +113,17 @@ fn pass(
     scratch: &Path,
     watch: &Watch,
     visitor: &mut dyn Visitor,
-) -> Result<(), Failure> {
+) -> Result<Contents, Failure> {
     let inside = Mutex::default();
     let mut visitor = Explained { inner: visitor, target };
-    let (_, raw) = intake.read(checksum.is_some(), watch, &inside, |reader| {
+    let (contents, raw) = intake.read(checksum.is_some(), watch, &inside, |reader| {
         inspect(reader, &[], intake.path(), scratch, &inside, &mut visitor)
     })?;
     match checksum {
         Some(checksum) if checksum != raw.checksum => {
             Err(damaged(intake.path(), "its bytes are not those that were written"))
         }
-        _ => Ok(()),
+        _ => Ok(contents),
     }
 }
 

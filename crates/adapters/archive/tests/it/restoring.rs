@@ -115,6 +115,28 @@ async fn a_link_in_the_target_is_not_followed() {
     assert_eq!(names(&outside), Vec::<String>::new());
 }
 
+/// A copy under the name of another project's archive is none of that project.
+#[tokio::test]
+async fn an_archive_of_another_project_is_not_restored_under_this_ones_name() {
+    use backupctl_application::ports::RemoteStorage;
+    let world = World::new();
+    let shop = world.archive(|_| ());
+    let blog = world.archive(|s| s.project = backupctl_domain::ProjectName::new("blog").unwrap());
+    let stored = world.store(&shop, &world.part(&[world.asset()])).await.unwrap();
+    let copy = file_of(&stored).to_string_lossy().replace("/shop_", "/blog_");
+    fs::copy(file_of(&stored), &copy).unwrap();
+    let ctx = crate::support::context();
+    let mut named = stored.clone();
+    named.info.id = blog.snapshots(&ctx).await.unwrap().remove(0).id;
+    let (target, report) = world.restore(&blog, &named, &[], "target").await;
+    let failure = report.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::ChecksumMismatch);
+    assert!(failure.message.starts_with(&copy), "{failure}");
+    assert!(failure.message.contains("an archive of project shop, not blog"), "{failure}");
+    assert_eq!(names(&target), Vec::<String>::new());
+    world.restore(&shop, &stored, &[], "target").await.1.unwrap();
+}
+
 /// Archives that somebody else has made are read as if they meant harm.
 #[tokio::test]
 async fn paths_that_lead_out_of_the_archive_are_refused() {
