@@ -12,7 +12,7 @@ mod staging;
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use backupctl_adapter_stream::Watch;
@@ -42,9 +42,9 @@ impl Inner {
         let Some((folder, found)) = self.find(id)? else { return Err(self.not_found(id)) };
         let target = &request.target;
         let failed = |e| target_failure(&e, target);
-        let scratch = self.scratch()?;
         let place = File::open(target).map_err(failed)?;
         let staging = tempfile::Builder::new().prefix(PREFIX).tempdir_in(target).map_err(failed)?;
+        let scratch = self.scratch_or(staging.path());
         let selection = Selection::new(&request.include, target);
         let intake = self.intake(&folder, &found, false)?;
         let name = found.name.to_string();
@@ -89,6 +89,13 @@ impl Inner {
         place::merge(&opened, &place).map_err(failed)?;
         folders.apply(place.into()).map_err(failed)?;
         Ok(report)
+    }
+
+    /// Where temporary files without a name go; `other` where this user may not write to this program's
+    /// own folder, since a restore needs nothing of it.
+    fn scratch_or(&self, other: &Path) -> PathBuf {
+        let own = self.scratch().ok().filter(|own| tempfile::tempfile_in(own).is_ok());
+        own.unwrap_or_else(|| other.to_owned())
     }
 
     /// Fails if an archive bears the name of this project's and is another's.

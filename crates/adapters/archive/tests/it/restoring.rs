@@ -115,6 +115,20 @@ async fn a_link_in_the_target_is_not_followed() {
     assert_eq!(names(&outside), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn a_restore_needs_no_folder_of_its_own() {
+    let world = World::new();
+    let asset = world.asset();
+    let archive = world.archive(|_| ());
+    let stored = world.store(&archive, &world.part(std::slice::from_ref(&asset))).await.unwrap();
+    world.forget_everything();
+    fs::write(world.dir.path().join("state"), "in the way").unwrap();
+    let (target, report) = world.restore(&archive, &stored, &[], "target").await;
+    assert_eq!(report.unwrap().files, 2);
+    same(&asset, &target, "restore");
+    assert_eq!(names(&target), ["shop_backup_1.dump", "tmp"]);
+}
+
 /// A copy under the name of another project's archive is none of that project.
 #[tokio::test]
 async fn an_archive_of_another_project_is_not_restored_under_this_ones_name() {
