@@ -9,6 +9,7 @@ mod folders;
 mod place;
 mod selection;
 mod staging;
+mod workplace;
 
 use std::fs::File;
 use std::io;
@@ -27,9 +28,7 @@ use crate::intake::Intake;
 use extract::{Borrow, Extract};
 use selection::Selection;
 use staging::Staging;
-
-/// What the name of the folder inside the target begins with.
-const PREFIX: &str = ".backupctl-restore-";
+use workplace::Workplace;
 
 impl Inner {
     pub(crate) fn restore(
@@ -43,15 +42,16 @@ impl Inner {
         let target = &request.target;
         let failed = |e| target_failure(&e, target);
         let place = File::open(target).map_err(failed)?;
-        let staging = tempfile::Builder::new().prefix(PREFIX).tempdir_in(target).map_err(failed)?;
-        let scratch = self.scratch_or(staging.path());
+        workplace::clear(target);
+        let workplace = Workplace::new(target).map_err(failed)?;
+        let scratch = self.scratch_or(workplace.path());
         let selection = Selection::new(&request.include, target);
         let intake = self.intake(&folder, &found, false)?;
         let name = found.name.to_string();
         // What is encrypted is authentic by itself.
         let checksum = self.memory.known(&name).filter(|_| !found.name.encrypted);
         let checksum = checksum.map(|known| known.checksum);
-        let opened = File::open(staging.path()).map_err(failed)?;
+        let opened = workplace.open().map_err(failed)?;
         let stage = Staging::new(opened.into());
         let mut extract = Extract::new(stage, selection, &scratch).map_err(failed)?;
         let read = pass(&intake, checksum.as_deref(), target, &scratch, watch, &mut extract);
@@ -59,7 +59,7 @@ impl Inner {
         let read = read.and_then(|()| match extract.take_borrowed() {
             None => Ok(()),
             Some(borrowed) => {
-                let opened = File::open(staging.path()).map_err(failed)?;
+                let opened = workplace.open().map_err(failed)?;
                 let mut borrow = Borrow::new(Staging::new(opened.into()), borrowed);
                 pass(&intake, None, target, &scratch, watch, &mut borrow)?;
                 let what = "a link in it leads to a file that is not in it";
@@ -84,7 +84,7 @@ impl Inner {
         }
         watch.check()?;
         let (report, folders) = extract.finish();
-        let opened = File::open(staging.path()).map_err(failed)?;
+        let opened = workplace.open().map_err(failed)?;
         place::conflicts(&opened, &place, target)?;
         place::merge(&opened, &place).map_err(failed)?;
         folders.apply(place.into()).map_err(failed)?;

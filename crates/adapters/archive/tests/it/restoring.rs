@@ -129,6 +129,52 @@ async fn a_restore_needs_no_folder_of_its_own() {
     assert_eq!(names(&target), ["shop_backup_1.dump", "tmp"]);
 }
 
+/// What is left of a restore that was killed goes, and nothing else.
+#[tokio::test]
+async fn what_killed_restores_have_left_goes() {
+    let world = World::new();
+    let archive = world.archive(|_| ());
+    let stored = world.store(&archive, &world.part(&[world.asset()])).await.unwrap();
+    let target = world.dir.path().join("target");
+    let stays = [
+        ".backupctl-restore-Alive1",
+        ".backupctl-restore-file01",
+        ".backupctl-restore-notes.txt",
+        ".backupctl-restore-others",
+    ];
+    for name in [".backupctl-restore-Dead01", stays[0], stays[2], stays[3]] {
+        fs::create_dir_all(target.join(name).join("srv")).unwrap();
+        fs::write(target.join(name).join("srv/file"), "x").unwrap();
+    }
+    fs::write(target.join(stays[1]), "x").unwrap();
+    if crate::support::is_root() {
+        fs::create_dir(target.join(".backupctl-restore-0thers")).unwrap();
+        let folder = target.join(".backupctl-restore-0thers");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(folder, Some(99), None).unwrap();
+    }
+    symlink(target.join(stays[2]), target.join(".backupctl-restore-link01")).unwrap();
+    let alive = fs::File::open(target.join(stays[0])).unwrap();
+    alive.lock().unwrap();
+    for name in [".backupctl-restore-Dead01", stays[0]] {
+        fs::set_permissions(target.join(name), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let (_, report) = world.restore(&archive, &stored, &[], "target").await;
+    report.unwrap();
+    let now = names(&target);
+    assert!(!now.contains(&".backupctl-restore-Dead01".to_owned()), "{now:?}");
+    for name in stays.into_iter().chain([".backupctl-restore-link01"]) {
+        assert!(now.contains(&name.to_owned()), "{name}: {now:?}");
+    }
+    assert_eq!(fs::read(target.join(stays[2]).join("srv/file")).unwrap(), b"x");
+    if crate::support::is_root() {
+        assert!(now.contains(&".backupctl-restore-0thers".to_owned()), "{now:?}");
+    }
+    drop(alive);
+    world.restore(&archive, &stored, &[], "target").await.1.unwrap();
+    assert!(!names(&target).contains(&stays[0].to_owned()));
+}
+
 /// A copy under the name of another project's archive is none of that project.
 #[tokio::test]
 async fn an_archive_of_another_project_is_not_restored_under_this_ones_name() {
