@@ -124,7 +124,7 @@ fn content<R: Read>(
     let mut at = 0;
     let whole = [crate::tar::Extent { offset: 0, len: entry.size }];
     for extent in entry.extents.as_deref().unwrap_or(&whole) {
-        hash_zeros(&mut hasher, extent.offset - at);
+        hash_zeros(&mut hasher, extent.offset - at, || reader.check())?;
         at = extent.offset;
         let end = extent.offset + extent.len;
         while at < end {
@@ -140,6 +140,6 @@ fn content<R: Read>(
             at += read as u64;
         }
     }
-    hash_zeros(&mut hasher, entry.size - at);
+    hash_zeros(&mut hasher, entry.size - at, || reader.check())?;
     Ok(checksum_text(&hasher))
 }

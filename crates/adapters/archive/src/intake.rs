@@ -105,6 +105,7 @@ impl Intake<'_> {
     ) -> Result<(T, Raw), Failure> {
         let raw = Mutex::new(None);
         let result = thread::scope(|scope| {
+            let stop = watch.clone();
             let watch = watch.of(Some(self.found.bytes));
             let bare = read_ahead(scope, "decrypt", |blocks| {
                 let fresh = RawReader::new(self.folder, self.found, self.fresh, watch, hash);
@@ -131,7 +132,7 @@ impl Intake<'_> {
                     blocks.copy(&mut Decoder::new(bare, packing)?)
                 })?,
             };
-            let mut reader = tar::Reader::new(unpacked);
+            let mut reader = tar::Reader::watched(unpacked, stop);
             work(&mut reader)
         });
         let inside = inside.lock().unwrap_or_else(PoisonError::into_inner);

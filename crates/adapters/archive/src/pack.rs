@@ -290,7 +290,7 @@ impl Packer<'_> {
         if let Some(trouble) = trouble {
             self.unread.add(path, &trouble);
         }
-        self.links.remember(&metadata, &entry.path);
+        self.links.remember(&metadata, path, &entry.path);
         Ok(true)
     }
 
@@ -320,7 +320,7 @@ impl Packer<'_> {
     }
 
     fn finish(self, head: Head) -> io::Result<Packed> {
-        let Self { out, lines, unread, transient, vanished, itself, files, .. } = self;
+        let Self { out, lines, links, unread, transient, vanished, itself, files, .. } = self;
         let unread = unread.into_texts();
         let head = Head { unread, ..head };
         let text = manifest::head_text(&head)?;
@@ -338,6 +338,7 @@ impl Packer<'_> {
             transient.note("skipped", "socket or fifo", "sockets and fifos"),
             vanished.note("not stored, for it was gone:", "source", "sources"),
             itself.note("left out:", "folder of archives itself", "folders of archives themselves"),
+            links.note(),
         ];
         let notes = notes.into_iter().flatten().collect();
         Ok(Packed { files, unread: head.unread, notes })

@@ -9,10 +9,11 @@ mod folders;
 mod place;
 mod selection;
 mod staging;
+mod workplace;
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use backupctl_adapter_stream::Watch;
@@ -21,15 +22,13 @@ use backupctl_domain::{ErrorCode, Failure};
 
 use crate::Inner;
 use crate::damage::damaged;
-use crate::inspect::{Visitor, inspect};
+use crate::inspect::{Contents, Visitor, inspect};
 use crate::intake::Intake;
 
 use extract::{Borrow, Extract};
 use selection::Selection;
 use staging::Staging;
-
-/// What the name of the folder inside the target begins with.
-const PREFIX: &str = ".backupctl-restore-";
+use workplace::Workplace;
 
 impl Inner {
     pub(crate) fn restore(
@@ -42,23 +41,25 @@ impl Inner {
         let Some((folder, found)) = self.find(id)? else { return Err(self.not_found(id)) };
         let target = &request.target;
         let failed = |e| target_failure(&e, target);
-        let scratch = self.scratch()?;
         let place = File::open(target).map_err(failed)?;
-        let staging = tempfile::Builder::new().prefix(PREFIX).tempdir_in(target).map_err(failed)?;
+        workplace::clear(target);
+        let workplace = Workplace::new(target).map_err(failed)?;
+        let scratch = self.scratch_or(workplace.path());
         let selection = Selection::new(&request.include, target);
         let intake = self.intake(&folder, &found, false)?;
         let name = found.name.to_string();
         // What is encrypted is authentic by itself.
         let checksum = self.memory.known(&name).filter(|_| !found.name.encrypted);
         let checksum = checksum.map(|known| known.checksum);
-        let opened = File::open(staging.path()).map_err(failed)?;
+        let opened = workplace.open().map_err(failed)?;
         let stage = Staging::new(opened.into());
         let mut extract = Extract::new(stage, selection, &scratch).map_err(failed)?;
         let read = pass(&intake, checksum.as_deref(), target, &scratch, watch, &mut extract);
+        let read = read.and_then(|contents| self.own(&contents, &intake));
         let read = read.and_then(|()| match extract.take_borrowed() {
             None => Ok(()),
             Some(borrowed) => {
-                let opened = File::open(staging.path()).map_err(failed)?;
+                let opened = workplace.open().map_err(failed)?;
                 let mut borrow = Borrow::new(Staging::new(opened.into()), borrowed);
                 pass(&intake, None, target, &scratch, watch, &mut borrow)?;
                 let what = "a link in it leads to a file that is not in it";
@@ -83,11 +84,31 @@ impl Inner {
         }
         watch.check()?;
         let (report, folders) = extract.finish();
-        let opened = File::open(staging.path()).map_err(failed)?;
+        let opened = workplace.open().map_err(failed)?;
         place::conflicts(&opened, &place, target)?;
         place::merge(&opened, &place).map_err(failed)?;
         folders.apply(place.into()).map_err(failed)?;
         Ok(report)
+    }
+
+    /// Where temporary files without a name go; `other` where this user may not write to this program's
+    /// own folder, since a restore needs nothing of it.
+    fn scratch_or(&self, other: &Path) -> PathBuf {
+        let own = self.scratch().ok().filter(|own| tempfile::tempfile_in(own).is_ok());
+        own.unwrap_or_else(|| other.to_owned())
+    }
+
+    /// Fails if an archive bears the name of this project's and is another's.
+    fn own(&self, contents: &Contents, intake: &Intake<'_>) -> Result<(), Failure> {
+        let ours = self.settings.project.as_str();
+        let opening = contents.opening.as_ref().map(|opening| opening.project.as_str());
+        match opening.into_iter().chain([contents.head.project.as_str()]).find(|p| *p != ours) {
+            None => Ok(()),
+            Some(other) => {
+                let what = format!("it is an archive of project {other}, not {ours}");
+                Err(damaged(intake.path(), &what))
+            }
+        }
     }
 }
 
@@ -99,17 +120,17 @@ fn pass(
     scratch: &Path,
     watch: &Watch,
     visitor: &mut dyn Visitor,
-) -> Result<(), Failure> {
+) -> Result<Contents, Failure> {
     let inside = Mutex::default();
     let mut visitor = Explained { inner: visitor, target };
-    let (_, raw) = intake.read(checksum.is_some(), watch, &inside, |reader| {
+    let (contents, raw) = intake.read(checksum.is_some(), watch, &inside, |reader| {
         inspect(reader, &[], intake.path(), scratch, &inside, &mut visitor)
     })?;
     match checksum {
         Some(checksum) if checksum != raw.checksum => {
             Err(damaged(intake.path(), "its bytes are not those that were written"))
         }
-        _ => Ok(()),
+        _ => Ok(contents),
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) const BLOCK: u64 = 512;
 /// More records than this for one entry are not written, and not believed.
 pub(crate) const MAX_PAX: u64 = 16 << 20;
 
+/// More extended attributes than Linux lists of one file.
+pub(crate) const MAX_XATTRS: usize = 1 << 16;
+
 /// More pieces than this of one sparse file are not told apart.
 pub(crate) const MAX_EXTENTS: usize = 1 << 16;
 
@@ -100,7 +103,9 @@ impl Entry {
     /// The bytes of content that an archive holds.
     pub(crate) fn stored(&self) -> u64 {
         match (&self.extents, self.kind) {
-            (Some(extents), Kind::File) => extents.iter().map(|e| e.len).sum(),
+            (Some(extents), Kind::File) => {
+                extents.iter().fold(0, |sum, extent| sum.saturating_add(extent.len))
+            }
             (None, Kind::File) => self.size,
             _ => 0,
         }

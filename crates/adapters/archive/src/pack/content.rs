@@ -25,7 +25,7 @@ pub(super) fn copy(
     let mut at = 0;
     let whole = [Extent { offset: 0, len: entry.size }];
     for extent in entry.extents.as_deref().unwrap_or(&whole) {
-        hash_zeros(&mut hasher, extent.offset - at);
+        hash_zeros(&mut hasher, extent.offset - at, || check(watch))?;
         at = extent.offset;
         let end = extent.offset + extent.len;
         while at < end {
@@ -47,17 +47,27 @@ pub(super) fn copy(
             watch.advance(bytes.len())?;
         }
     }
-    hash_zeros(&mut hasher, entry.size - at);
+    hash_zeros(&mut hasher, entry.size - at, || check(watch))?;
     Ok((checksum_text(&hasher), trouble))
 }
 
-/// Hashes a hole.
-pub(crate) fn hash_zeros(hasher: &mut blake3::Hasher, mut bytes: u64) {
+/// Hashes a hole. It may be larger than any disk: `check` tells when to stop.
+pub(crate) fn hash_zeros(
+    hasher: &mut blake3::Hasher,
+    mut bytes: u64,
+    check: impl Fn() -> io::Result<()>,
+) -> io::Result<()> {
     while bytes > 0 {
+        check()?;
         let now = bytes.min(ZEROS.len() as u64);
         hasher.update(&ZEROS[..usize::try_from(now).unwrap_or_default()]);
         bytes -= now;
     }
+    Ok(())
+}
+
+fn check(watch: &Watch) -> io::Result<()> {
+    watch.check().map_err(io::Error::other)
 }
 
 fn read(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {

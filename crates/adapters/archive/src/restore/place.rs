@@ -22,25 +22,38 @@ pub(super) fn conflicts(from: impl AsFd, to: impl AsFd, shown: &Path) -> Result<
         let path = shown.join(OsStr::from_bytes(name.to_bytes()));
         let Some(there) = kind(to.as_fd(), &name).map_err(|e| failed(e, &path))? else { continue };
         let comes = kind(from.as_fd(), &name).map_err(|e| failed(e, &path))?;
-        match (comes == Some(FileType::Directory), there == FileType::Directory) {
+        // Gone since it was listed.
+        let Some(comes) = comes else { continue };
+        match (comes == FileType::Directory, there == FileType::Directory) {
             (true, true) => {
                 let from = folder(from.as_fd(), &name).map_err(|e| failed(e, &path))?;
                 let to = folder(to.as_fd(), &name).map_err(|e| failed(e, &path))?;
                 conflicts(from, to, &path)?;
             }
             (false, false) => {}
-            (comes, _) => {
-                let (a, b) = if comes { ("a folder", "none") } else { ("no folder", "one") };
-                let path = path.display();
+            _ => {
+                let (there, comes, path) = (named(there), named(comes), path.display());
                 return Err(Failure::new(
                     ErrorCode::PathNotWritable,
-                    format!("{path} is {b} in the target, and {a} in the archive"),
+                    format!("{path} is {there} in the target and {comes} in the archive"),
                 )
-                .with_remedy(format!("move {path} away, or restore to an empty folder")));
+                .with_remedy(format!("name another folder (`--target`), or move {path} away")));
             }
         }
     }
     Ok(())
+}
+
+fn named(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a file",
+        FileType::Directory => "a folder",
+        FileType::Symlink => "a symbolic link",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::Unknown => "something else",
+    }
 }
 
 /// Moves everything in `from` into `to`.

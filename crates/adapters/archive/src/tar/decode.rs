@@ -2,9 +2,11 @@
 
 use std::io::{self, Read};
 
+use backupctl_adapter_stream::Watch;
+
 use super::header::{Header, LEN};
-use super::pax::{number, records, time};
-use super::{Entry, Extent, Kind, MAX_EXTENTS, MAX_PAX, Meta, padding};
+use super::pax::{number, records, time, xattr_name};
+use super::{Entry, Extent, Kind, MAX_EXTENTS, MAX_PAX, MAX_XATTRS, Meta, padding};
 
 /// An archive being read. Between two calls of [`next`](Self::next) it gives the stored bytes of the
 /// current entry's content.
@@ -13,11 +15,22 @@ pub(crate) struct Reader<R> {
     left: u64,
     padding: u64,
     comment: Option<String>,
+    watch: Option<Watch>,
 }
 
 impl<R: Read> Reader<R> {
     pub(crate) fn new(source: R) -> Self {
-        Self { source, left: 0, padding: 0, comment: None }
+        Self { source, left: 0, padding: 0, comment: None, watch: None }
+    }
+
+    /// The same for long work, which `watch` can stop where nothing is read.
+    pub(crate) fn watched(source: R, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..Self::new(source) }
+    }
+
+    /// Fails if the work is to stop.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.check().map_err(io::Error::other))
     }
 
     /// The remark about the whole archive, once the first entry was read.
@@ -28,8 +41,8 @@ impl<R: Read> Reader<R> {
     /// Skips what is left of the current entry and reads the next one's headers; `None` at the end, up
     /// to which everything has been read then.
     pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
-        let rest = self.left + self.padding;
-        skip(&mut self.source, rest)?;
+        // A sum that does not fit ends behind every archive.
+        skip(&mut self.source, self.left.saturating_add(self.padding))?;
         (self.left, self.padding) = (0, 0);
         let mut extended = Vec::new();
         loop {
@@ -41,7 +54,8 @@ impl<R: Read> Reader<R> {
                 b'x' => extended = self.extension(header.size)?,
                 b'g' => {
                     let bytes = self.extension(header.size)?;
-                    for (key, value) in records(&bytes)? {
+                    for record in records(&bytes) {
+                        let (key, value) = record?;
                         if key == b"comment" {
                             self.comment = Some(String::from_utf8_lossy(value).into_owned());
                         }
@@ -109,7 +123,8 @@ impl<R: Read> Reader<R> {
         entry.device = header.device;
         let mut size = header.size;
         let mut sparse = None;
-        for (key, value) in records(extended)? {
+        for record in records(extended) {
+            let (key, value) = record?;
             let count = || number(value).ok_or_else(|| damaged("a number of the tar is damaged"));
             match key {
                 b"path" | b"GNU.sparse.name" => value.clone_into(&mut entry.path),
@@ -124,8 +139,11 @@ impl<R: Read> Reader<R> {
                 b"comment" => entry.comment = Some(String::from_utf8_lossy(value).into_owned()),
                 b"GNU.sparse.realsize" => sparse = Some(count()?),
                 _ => {
-                    if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                        entry.meta.xattrs.push((name.to_owned(), value.to_owned()));
+                    if let Some(name) = xattr_name(key) {
+                        if entry.meta.xattrs.len() == MAX_XATTRS {
+                            return Err(damaged("a file of the tar has too many attributes"));
+                        }
+                        entry.meta.xattrs.push((name, value.to_owned()));
                     }
                 }
             }
@@ -154,10 +172,8 @@ impl<R: Read> Reader<R> {
             let offset = numbers.next(self)?.ok_or_else(wrong)?;
             let len = numbers.next(self)?.ok_or_else(wrong)?;
             let behind = offset.checked_add(len).filter(|behind| *behind <= size);
-            if offset < end || behind.is_none() {
-                return Err(wrong());
-            }
-            end = offset + len;
+            let begin = end;
+            end = behind.filter(|_| offset >= begin).ok_or_else(wrong)?;
             if len > 0 {
                 extents.push(Extent { offset, len });
             }

@@ -1,7 +1,7 @@
 //! What stands before the content of an entry, and behind it.
 
 use super::header::{Header, LEN, MAX_LONG, MAX_NAME, MAX_SHORT};
-use super::pax::{record, time_text};
+use super::pax::{record, time_text, xattr_key};
 use super::{BLOCK, Entry, Extent, Kind};
 
 /// What ends an archive.
@@ -23,7 +23,7 @@ pub(crate) fn encode(entry: &Entry) -> Head {
         path.push(b'/');
     }
     let map = entry.extents.as_ref().map(|_| sparse_map(entry)).unwrap_or_default();
-    let size = map.len() as u64 + entry.stored();
+    let size = entry.stored().saturating_add(map.len() as u64);
     let mut bytes = Vec::new();
     let records = records(entry, &path, size);
     if !records.is_empty() {
@@ -65,8 +65,8 @@ pub(crate) fn global(comment: &str) -> Vec<u8> {
 
 /// The bytes that are missing to a whole block.
 pub(crate) fn padding(size: u64) -> usize {
-    let missing = size.next_multiple_of(BLOCK) - size;
-    usize::try_from(missing).unwrap_or_default()
+    // Not the next multiple: what an archive says of a size may have none.
+    usize::try_from((BLOCK - size % BLOCK) % BLOCK).unwrap_or_default()
 }
 
 fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
@@ -99,9 +99,7 @@ fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
         add("mtime", time_text(entry.meta.modified).as_bytes());
     }
     for (name, value) in &entry.meta.xattrs {
-        let mut key = b"SCHILY.xattr.".to_vec();
-        key.extend_from_slice(name);
-        record(&mut records, &key, value);
+        record(&mut records, &xattr_key(name), value);
     }
     records
 }
@@ -131,7 +129,7 @@ fn sparse_name(path: &[u8]) -> Vec<u8> {
 /// nothing at the very end says how far a last hole reaches.
 fn sparse_map(entry: &Entry) -> Vec<u8> {
     let extents = entry.extents.as_deref().unwrap_or_default();
-    let ends = extents.last().is_some_and(|e| e.offset + e.len == entry.size);
+    let ends = extents.last().is_some_and(|e| e.offset.checked_add(e.len) == Some(entry.size));
     let count = extents.len() + usize::from(!ends);
     let last = (!ends).then_some(Extent { offset: entry.size, len: 0 });
     let mut map = format!("{count}\n").into_bytes();

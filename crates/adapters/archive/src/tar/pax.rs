@@ -21,21 +21,62 @@ fn digits(number: usize) -> usize {
     number.to_string().len()
 }
 
-/// Reads all records.
-pub(super) fn records(mut bytes: &[u8]) -> io::Result<Vec<(&[u8], &[u8])>> {
-    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "a record of the tar is damaged");
-    let mut records = Vec::new();
-    while !bytes.is_empty() {
-        let space = bytes.iter().take(20).position(|b| *b == b' ').ok_or_else(wrong)?;
-        let length = number(&bytes[..space]).and_then(|n| usize::try_from(n).ok());
-        let length = length.filter(|n| *n > space + 2 && *n <= bytes.len()).ok_or_else(wrong)?;
-        let (record, rest) = bytes.split_at(length);
-        let record = record[space + 1..].strip_suffix(b"\n").ok_or_else(wrong)?;
-        let equals = record.iter().position(|b| *b == b'=').ok_or_else(wrong)?;
-        records.push((&record[..equals], &record[equals + 1..]));
-        bytes = rest;
+/// What the keys of extended attributes begin with.
+const XATTR: &[u8] = b"SCHILY.xattr.";
+
+/// The key of an extended attribute. A key ends at its first `=`, so GNU tar encodes those in a name.
+pub(super) fn xattr_key(name: &[u8]) -> Vec<u8> {
+    let mut key = XATTR.to_vec();
+    for byte in name {
+        match byte {
+            b'%' => key.extend_from_slice(b"%25"),
+            b'=' => key.extend_from_slice(b"%3D"),
+            _ => key.push(*byte),
+        }
     }
-    Ok(records)
+    key
+}
+
+/// The name of the extended attribute that a key is of, if it is of one.
+pub(super) fn xattr_name(key: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = key.strip_prefix(XATTR)?;
+    let mut name = Vec::with_capacity(rest.len());
+    while let [first, behind @ ..] = rest {
+        let (byte, behind) = match rest {
+            [b'%', b'2', b'5', behind @ ..] => (b'%', behind),
+            [b'%', b'3', b'D', behind @ ..] => (b'=', behind),
+            _ => (*first, behind),
+        };
+        name.push(byte);
+        rest = behind;
+    }
+    Some(name)
+}
+
+/// A record's key and value.
+type Record<'a> = (&'a [u8], &'a [u8]);
+
+/// Reads all records, one by one: there may be millions.
+pub(super) fn records(mut bytes: &[u8]) -> impl Iterator<Item = io::Result<Record<'_>>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let read = first(bytes);
+        bytes = read.map_or(&[], |(_, rest)| rest);
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "a record of the tar is damaged");
+        Some(read.map(|(record, _)| record).ok_or_else(wrong))
+    })
+}
+
+/// The first record, and what follows it.
+fn first(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let space = bytes.iter().take(20).position(|b| *b == b' ')?;
+    let length = usize::try_from(number(&bytes[..space])?).ok()?;
+    let (record, rest) = bytes.split_at_checked(length)?;
+    let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|b| *b == b'=')?;
+    Some(((&record[..equals], &record[equals + 1..]), rest))
 }
 
 /// A decimal number without a sign.

@@ -91,7 +91,9 @@ async fn a_filled_target_keeps_what_is_not_in_the_archive() {
     let (_, report) = world.restore(&archive, &stored, &[], "target").await;
     let failure = report.unwrap_err();
     assert_eq!(failure.code, ErrorCode::PathNotWritable);
-    assert!(failure.message.contains("hello.txt is one in the target"), "{failure}");
+    let text = "hello.txt is a folder in the target and a file in the archive";
+    assert!(failure.message.contains(text), "{failure}");
+    assert!(failure.remedy.contains("--target"), "{failure}");
     assert_eq!(tree(&target), before);
 }
 
@@ -106,8 +108,93 @@ async fn a_link_in_the_target_is_not_followed() {
     fs::create_dir(&target).unwrap();
     symlink(&outside, target.join("tmp")).unwrap();
     let (_, report) = world.restore(&archive, &stored, &[], "target").await;
-    assert_eq!(report.unwrap_err().code, ErrorCode::PathNotWritable);
+    let failure = report.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::PathNotWritable);
+    let text = "tmp is a symbolic link in the target and a folder in the archive";
+    assert!(failure.message.contains(text), "{failure}");
     assert_eq!(names(&outside), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_restore_needs_no_folder_of_its_own() {
+    let world = World::new();
+    let asset = world.asset();
+    let archive = world.archive(|_| ());
+    let stored = world.store(&archive, &world.part(std::slice::from_ref(&asset))).await.unwrap();
+    world.forget_everything();
+    fs::write(world.dir.path().join("state"), "in the way").unwrap();
+    let (target, report) = world.restore(&archive, &stored, &[], "target").await;
+    assert_eq!(report.unwrap().files, 2);
+    same(&asset, &target, "restore");
+    assert_eq!(names(&target), ["shop_backup_1.dump", "tmp"]);
+}
+
+/// What is left of a restore that was killed goes, and nothing else.
+#[tokio::test]
+async fn what_killed_restores_have_left_goes() {
+    let world = World::new();
+    let archive = world.archive(|_| ());
+    let stored = world.store(&archive, &world.part(&[world.asset()])).await.unwrap();
+    let target = world.dir.path().join("target");
+    let stays = [
+        ".backupctl-restore-Alive1",
+        ".backupctl-restore-file01",
+        ".backupctl-restore-notes.txt",
+        ".backupctl-restore-others",
+    ];
+    for name in [".backupctl-restore-Dead01", stays[0], stays[2], stays[3]] {
+        fs::create_dir_all(target.join(name).join("srv")).unwrap();
+        fs::write(target.join(name).join("srv/file"), "x").unwrap();
+    }
+    fs::write(target.join(stays[1]), "x").unwrap();
+    if crate::support::is_root() {
+        fs::create_dir(target.join(".backupctl-restore-0thers")).unwrap();
+        let folder = target.join(".backupctl-restore-0thers");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(folder, Some(99), None).unwrap();
+    }
+    symlink(target.join(stays[2]), target.join(".backupctl-restore-link01")).unwrap();
+    let alive = fs::File::open(target.join(stays[0])).unwrap();
+    alive.lock().unwrap();
+    for name in [".backupctl-restore-Dead01", stays[0]] {
+        fs::set_permissions(target.join(name), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let (_, report) = world.restore(&archive, &stored, &[], "target").await;
+    report.unwrap();
+    let now = names(&target);
+    assert!(!now.contains(&".backupctl-restore-Dead01".to_owned()), "{now:?}");
+    for name in stays.into_iter().chain([".backupctl-restore-link01"]) {
+        assert!(now.contains(&name.to_owned()), "{name}: {now:?}");
+    }
+    assert_eq!(fs::read(target.join(stays[2]).join("srv/file")).unwrap(), b"x");
+    if crate::support::is_root() {
+        assert!(now.contains(&".backupctl-restore-0thers".to_owned()), "{now:?}");
+    }
+    drop(alive);
+    world.restore(&archive, &stored, &[], "target").await.1.unwrap();
+    assert!(!names(&target).contains(&stays[0].to_owned()));
+}
+
+/// A copy under the name of another project's archive is none of that project.
+#[tokio::test]
+async fn an_archive_of_another_project_is_not_restored_under_this_ones_name() {
+    use backupctl_application::ports::RemoteStorage;
+    let world = World::new();
+    let shop = world.archive(|_| ());
+    let blog = world.archive(|s| s.project = backupctl_domain::ProjectName::new("blog").unwrap());
+    let stored = world.store(&shop, &world.part(&[world.asset()])).await.unwrap();
+    let copy = file_of(&stored).to_string_lossy().replace("/shop_", "/blog_");
+    fs::copy(file_of(&stored), &copy).unwrap();
+    let ctx = crate::support::context();
+    let mut named = stored.clone();
+    named.info.id = blog.snapshots(&ctx).await.unwrap().remove(0).id;
+    let (target, report) = world.restore(&blog, &named, &[], "target").await;
+    let failure = report.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::ChecksumMismatch);
+    assert!(failure.message.starts_with(&copy), "{failure}");
+    assert!(failure.message.contains("an archive of project shop, not blog"), "{failure}");
+    assert_eq!(names(&target), Vec::<String>::new());
+    world.restore(&shop, &stored, &[], "target").await.1.unwrap();
 }
 
 /// Archives that somebody else has made are read as if they meant harm.
@@ -184,17 +271,47 @@ async fn work_whose_caller_is_gone_leaves_nothing() {
     let archive = world.archive(|_| ());
     let part = world.part(&[world.asset()]);
     let request = backupctl_testkit::builders::store_request(part);
-    {
-        let ctx = crate::support::context();
-        let store = archive.store(&request, &ctx);
-        let soon = std::time::Duration::from_millis(30);
-        assert!(tokio::time::timeout(soon, store).await.is_err(), "it takes longer");
+    let ctx = crate::support::context();
+    abandoned(archive.store(&request, &ctx), &world.folder).await;
+}
+
+/// A hole that is larger than any disk is no work that cannot be stopped.
+#[tokio::test]
+async fn a_hole_without_an_end_stops_nobody_from_stopping() {
+    use backupctl_application::ports::{RemoteStorage, RestoreRequest};
+    let world = World::new();
+    let archive = world.archive(|settings| settings.compression = None);
+    let stored = world.store(&archive, &world.part(&[])).await.unwrap();
+    let asset = world.asset();
+    fs::File::create(asset.join("hole")).unwrap().set_len(1 << 43).unwrap();
+    let target = world.dir.path().join("target");
+    fs::create_dir(&target).unwrap();
+    sh(&format!(
+        "tar --format=posix -cSf {} -C {} hole",
+        file_of(&stored).display(),
+        asset.display()
+    ));
+    let ctx = crate::support::context();
+    let snapshot = stored.info.id.clone();
+    let request = RestoreRequest { snapshot, target: target.clone(), include: vec![] };
+    abandoned(archive.restore(&request, &ctx), &target).await;
+
+    fs::remove_file(file_of(&stored)).unwrap();
+    let request = backupctl_testkit::builders::store_request(world.part(&[asset]));
+    abandoned(archive.store(&request, &ctx), &world.folder).await;
+}
+
+/// Gives work up after a while, and waits until nothing of it is left in the folder.
+async fn abandoned<T: std::fmt::Debug>(work: impl Future<Output = T>, folder: &Path) {
+    let soon = std::time::Duration::from_millis(30);
+    if let Ok(done) = tokio::time::timeout(soon, work).await {
+        panic!("it takes longer than to {done:?}");
     }
-    let gone = std::time::Duration::from_secs(20);
     let emptied = async {
-        while !world.names().is_empty() {
+        while !names(folder).is_empty() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(gone, emptied).await.unwrap();
+    let gone = std::time::Duration::from_secs(20);
+    assert!(tokio::time::timeout(gone, emptied).await.is_ok(), "{:?} is left", names(folder));
 }

@@ -100,6 +100,30 @@ async fn every_archive_opens_with_standard_tools_to_what_was_stored() {
     drop(listener);
 }
 
+/// Attributes whose names hold what ends a name in a tar.
+#[tokio::test]
+async fn names_of_attributes_come_back_as_they_were() {
+    let world = World::new();
+    let asset = world.asset();
+    sh(&format!(
+        "cd {} && setfattr -n 'user.a=b' -v one hello.txt && setfattr -n user.50%25 -v two hello.txt \
+         && setfattr -n 'user.%3D' -v three .",
+        asset.display()
+    ));
+    let archive = world.archive(|settings| settings.compression = None);
+    let part = world.part(std::slice::from_ref(&asset));
+    let stored = world.store(&archive, &part).await.unwrap();
+    let by_tar = world.dir.path().join("by-tar");
+    fs::create_dir(&by_tar).unwrap();
+    let (file, tar) = (file_of(&stored), opened("gnu").unwrap_or_default());
+    sh(&format!("cat {} | {tar} {}", file.display(), by_tar.display()));
+    same(&asset, &by_tar, "tar");
+    let (target, report) = world.restore(&archive, &stored, &[], "target").await;
+    report.unwrap();
+    same(&asset, &target, "restore");
+    assert_eq!(seen(&asset.join("hello.txt")).xattrs.len(), 2);
+}
+
 /// Whether a tree that was unpacked somewhere is what it was.
 #[track_caller]
 pub(crate) fn same(asset: &Path, unpacked: &Path, by: &str) {
