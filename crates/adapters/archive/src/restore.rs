@@ -18,6 +18,7 @@ use std::sync::Mutex;
 
 use backupctl_adapter_stream::Watch;
 use backupctl_application::ports::{RestoreReport, RestoreRequest};
+use backupctl_domain::manifest::listed;
 use backupctl_domain::{ErrorCode, Failure};
 
 use crate::Inner;
@@ -47,6 +48,9 @@ impl Inner {
         let scratch = self.scratch_or(workplace.path());
         let selection = Selection::new(&request.include, target);
         let intake = self.intake(&folder, &found, false)?;
+        if let Some(part) = found.gap() {
+            return Err(damaged(intake.path(), &format!("its part {part} is missing")));
+        }
         let name = found.name.to_string();
         // What is encrypted is authentic by itself.
         let checksum = self.memory.known(&name).filter(|_| !found.name.encrypted);
@@ -55,26 +59,29 @@ impl Inner {
         let stage = Staging::new(opened.into());
         let mut extract = Extract::new(stage, selection, &scratch).map_err(failed)?;
         let read = pass(&intake, checksum.as_deref(), target, &scratch, watch, &mut extract);
-        let read = read.and_then(|contents| self.own(&contents, &intake));
-        let read = read.and_then(|()| match extract.take_borrowed() {
-            None => Ok(()),
+        let read = read.and_then(|contents| {
+            self.check_name(&found, &contents.head, intake.path())?;
+            Ok(contents.head.unread)
+        });
+        let read = read.and_then(|unread| match extract.take_borrowed() {
+            None => Ok(unread),
             Some(borrowed) => {
                 let opened = workplace.open().map_err(failed)?;
                 let mut borrow = Borrow::new(Staging::new(opened.into()), borrowed);
                 pass(&intake, None, target, &scratch, watch, &mut borrow)?;
                 let what = "a link in it leads to a file that is not in it";
                 extract.add_bytes(borrow.finish().ok_or_else(|| damaged(intake.path(), what))?);
-                Ok(())
+                Ok(unread)
             }
         });
-        if let Err(failure) = read {
+        let read = read.inspect_err(|failure| {
             // What cannot be decrypted may be good, and the key another one.
             if failure.code == ErrorCode::ChecksumMismatch {
                 let now = self.settings.clock.now();
                 self.memory.judge(&name, backupctl_domain::retention::Proof::Damaged, now);
             }
-            return Err(failure);
-        }
+        });
+        let unread = read?;
         if let Some(what) = extract.lacks() {
             let message = format!("archive {name} {what}");
             return Err(Failure::new(ErrorCode::SnapshotNotFound, message).with_remedy(format!(
@@ -83,7 +90,13 @@ impl Inner {
             )));
         }
         watch.check()?;
-        let (report, folders) = extract.finish();
+        let (mut report, folders) = extract.finish();
+        if !unread.is_empty() {
+            report.notes.push(format!(
+                "{name} was made without all of {}, which could not be read",
+                listed(&unread, 5)
+            ));
+        }
         let opened = workplace.open().map_err(failed)?;
         place::conflicts(&opened, &place, target)?;
         place::merge(&opened, &place).map_err(failed)?;
@@ -96,19 +109,6 @@ impl Inner {
     fn scratch_or(&self, other: &Path) -> PathBuf {
         let own = self.scratch().ok().filter(|own| tempfile::tempfile_in(own).is_ok());
         own.unwrap_or_else(|| other.to_owned())
-    }
-
-    /// Fails if an archive bears the name of this project's and is another's.
-    fn own(&self, contents: &Contents, intake: &Intake<'_>) -> Result<(), Failure> {
-        let ours = self.settings.project.as_str();
-        let opening = contents.opening.as_ref().map(|opening| opening.project.as_str());
-        match opening.into_iter().chain([contents.head.project.as_str()]).find(|p| *p != ours) {
-            None => Ok(()),
-            Some(other) => {
-                let what = format!("it is an archive of project {other}, not {ours}");
-                Err(damaged(intake.path(), &what))
-            }
-        }
     }
 }
 

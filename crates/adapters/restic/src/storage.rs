@@ -182,7 +182,7 @@ impl RemoteStorage for Restic {
                 self.settings.project
             )));
         }
-        Ok(RestoreReport { files: count.files, bytes: count.bytes })
+        Ok(RestoreReport { files: count.files, bytes: count.bytes, notes: Vec::new() })
     }
 
     async fn verify(

@@ -96,6 +96,8 @@ pub struct RestoreReport {
     pub files: u64,
     /// Their bytes, counted on disk.
     pub bytes: u64,
+    /// What should be known of the snapshot, in words: e.g. what it was made without.
+    pub notes: Vec<String>,
 }
 
 /// A snapshot that was read back.

@@ -247,6 +247,7 @@ impl<'a> Restore<'a> {
             outcome.snapshots.push(snapshot.id.clone());
             outcome.files += report.files;
             outcome.bytes += report.bytes;
+            outcome.notes.extend(report.notes);
             if let Some(dump) = wanted {
                 self.settle_dump(&dump, options, opened, &mut outcome).await?;
             }

@@ -115,7 +115,7 @@ async fn names_of_attributes_come_back_as_they_were() {
     let stored = world.store(&archive, &part).await.unwrap();
     let by_tar = world.dir.path().join("by-tar");
     fs::create_dir(&by_tar).unwrap();
-    let (file, tar) = (file_of(&stored), opened("gnu").unwrap_or_default());
+    let (file, tar) = (file_of(&stored), opened("gnu"));
     sh(&format!("cat {} | {tar} {}", file.display(), by_tar.display()));
     same(&asset, &by_tar, "tar");
     let (target, report) = world.restore(&archive, &stored, &[], "target").await;
