@@ -49,9 +49,9 @@ pub use notifier::Notifier;
 pub use processes::{Ended, Processes};
 pub use schedules::{Change, ScheduleStore};
 pub use services::{
-    Alert, AlertTarget, FileState, InstalledUnit, Needs, NeedsTool, PathAccess, PlannedProject,
-    ReadKind, Reads, ServiceHost, ServiceManager, ServiceUnit, ServiceUnits, UnitFile, UnitFiles,
-    UnitMode, UnitOptions, UnitPlan, UnitState, UnitUser, Writes,
+    Alert, AlertTarget, FileState, InstalledUnit, Need, Needs, NeedsTool, PathAccess,
+    PlannedProject, ReadKind, Reads, ServiceHost, ServiceManager, ServiceUnit, ServiceUnits,
+    UnitFile, UnitFiles, UnitMode, UnitOptions, UnitPlan, UnitState, UnitUser, Writes,
 };
 pub use storage::{
     CacheKeeper, PruneReport, Remark, RemoteStorage, RepositoryAdmin, RepositoryCache,

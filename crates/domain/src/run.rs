@@ -360,6 +360,12 @@ impl BackupRun {
             || self.destinations.iter().any(|d| d.stored)
     }
 
+    /// Whether all its destinations are folders of archives. Records of versions that knew repositories
+    /// alone name no destination.
+    pub fn has_only_archives(&self) -> bool {
+        !self.destinations.is_empty() && self.destinations.iter().all(|d| d.kind == "archive")
+    }
+
     /// A run that begins now.
     pub fn start(
         run_id: RunId,

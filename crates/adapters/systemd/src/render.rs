@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use backupctl_application::ports::{Needs, PlannedProject, ReadKind, UnitFile, UnitMode, UnitPlan};
+use backupctl_application::ports::{
+    Need, Needs, PlannedProject, ReadKind, UnitFile, UnitMode, UnitPlan,
+};
 use backupctl_domain::schedule::CatchUp;
 use backupctl_domain::{ErrorCode, Failure};
 
@@ -142,8 +144,8 @@ fn watch(plan: &UnitPlan) -> Result<String, Failure> {
     Ok(out)
 }
 
-/// `[Unit]`. What must be mounted for it to start at all is what all projects need; one project's own
-/// folders are only waited for.
+/// `[Unit]`. What must be mounted for it to start at all is what it cannot do without: a disk that the
+/// run, or its other destinations, can do without is only waited for.
 fn head(plan: &UnitPlan, description: &str, needs: &Needs) -> Result<String, Failure> {
     let mut out = String::from("[Unit]\n");
     line(&mut out, "Description", description);
@@ -157,7 +159,7 @@ fn head(plan: &UnitPlan, description: &str, needs: &Needs) -> Result<String, Fai
         "network-online.target time-sync.target postgresql.service mariadb.service mysql.service \
          mongod.service redis-server.service docker.service",
     );
-    for writes in &needs.writes {
+    for writes in needs.writes.iter().filter(|writes| writes.need >= Need::Required) {
         line(&mut out, "RequiresMountsFor", &word(path_text(&writes.path)?));
     }
     out.push_str(&sandbox::mounts(plan));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use backupctl_application::ports::{Needs, ReadKind, UnitPlan, Writes};
+use backupctl_application::ports::{Need, Needs, ReadKind, UnitPlan, Writes};
 use backupctl_domain::Failure;
 use backupctl_domain::project::credential_name;
 
@@ -11,6 +11,8 @@ use crate::text::{path_text, word};
 
 /// What `ProtectHome=` hides.
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+/// Where disks of the system itself are mounted, which nobody takes out, and of which a unit needs a folder.
+const OF_THE_SYSTEM: [&str; 7] = ["/boot", "/etc", "/home", "/opt", "/root", "/usr", "/var"];
 /// What `PrivateTmp=` hides.
 const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 
@@ -100,8 +102,13 @@ fn folders(out: &mut String, plan: &UnitPlan, needs: &Needs) -> Result<(), Failu
     let below = |dirs: &[&str]| used.iter().any(|p| dirs.iter().any(|dir| p.starts_with(dir)));
     line(out, "ProtectHome", if below(&HOMES) { "read-only" } else { "yes" });
     line(out, "PrivateTmp", if below(&TEMPORARY) { "no" } else { "yes" });
+    let mut named = Vec::new();
     for writes in &needs.writes {
-        line(out, "ReadWritePaths", &read_write(writes)?);
+        let text = read_write(plan, writes)?;
+        if !named.contains(&text) {
+            line(out, "ReadWritePaths", &text);
+            named.push(text);
+        }
     }
     for path in &plan.options.read_write {
         line(out, "ReadWritePaths", &format!("-{}", word(path_text(path)?)));
@@ -110,9 +117,17 @@ fn folders(out: &mut String, plan: &UnitPlan, needs: &Needs) -> Result<(), Failu
 }
 
 /// A folder without which nothing works fails the start; of others, the run that needs them tells.
-fn read_write(writes: &Writes) -> Result<String, Failure> {
-    let path = path_text(&writes.path)?;
-    Ok(if writes.vital { word(path) } else { word(&format!("-{path}")) })
+///
+/// systemd makes a mount of each folder that is none. On a disk that may be taken out that is in the way:
+/// the unit goes on seeing the folder of a disk that has gone, and not the disk that is plugged in. So of
+/// one the place is named where the disk was mounted at the time of installing.
+fn read_write(plan: &UnitPlan, writes: &Writes) -> Result<String, Failure> {
+    let mounts = plan.options.mounts.iter().filter(|mount| writes.path.starts_with(mount));
+    let mount = mounts.max_by_key(|mount| mount.as_os_str().len());
+    let of_the_system = |mount: &Path| OF_THE_SYSTEM.iter().any(|dir| mount == Path::new(dir));
+    let mount = mount.filter(|mount| writes.on_a_disk && !of_the_system(mount));
+    let path = path_text(mount.unwrap_or(&writes.path))?;
+    Ok(if writes.need == Need::Vital { word(path) } else { word(&format!("-{path}")) })
 }
 
 /// Everything that the process itself must see.

@@ -82,8 +82,23 @@ pub struct Writes {
     pub path: PathBuf,
     /// What is there, e.g. `base_dir`.
     pub what: &'static str,
-    /// Whether nothing works without it; else a run that needs it fails by itself, with its own words.
-    pub vital: bool,
+    /// What becomes of a run without it.
+    pub need: Need,
+    /// Whether it must be on a disk that is mounted: one that may be taken out, and plugged in again.
+    pub on_a_disk: bool,
+}
+
+/// What becomes of runs where a folder that they write to is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// They go on: no run depends on this destination.
+    Optional,
+    /// They fail when the other destinations have their copy.
+    OneOfSeveral,
+    /// Runs that need it fail by themselves, with their own words.
+    Required,
+    /// Nothing works.
+    Vital,
 }
 
 /// What a file is read for.
@@ -198,13 +213,24 @@ impl UnitPlan {
 impl Needs {
     /// Adds what is not there yet.
     pub fn extend(&mut self, other: &Self) {
-        let writes = other.writes.iter().filter(|w| !self.writes.iter().any(|o| o.path == w.path));
-        let writes: Vec<Writes> = writes.cloned().collect();
-        self.writes.extend(writes);
+        for writes in &other.writes {
+            self.write(writes.clone());
+        }
         add_new(&mut self.reads, &other.reads);
         add_new(&mut self.tools, &other.tools);
         self.docker |= other.docker;
         self.hooks |= other.hooks;
+    }
+
+    /// Adds a folder to write to; one that is there already is needed by whoever needs it most.
+    pub fn write(&mut self, writes: Writes) {
+        match self.writes.iter_mut().find(|known| known.path == writes.path) {
+            Some(known) => {
+                known.need = known.need.max(writes.need);
+                known.on_a_disk |= writes.on_a_disk;
+            }
+            None => self.writes.push(writes),
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub struct RecoverReport {
     pub stale_locks: Vec<ProjectName>,
     /// Projects whose repository had a stale lock removed.
     pub repositories_unlocked: Vec<ProjectName>,
+    /// Folders of archives where what an interrupted backup had left was removed, with their projects.
+    pub archives_cleared: Vec<(ProjectName, String)>,
     /// Records and notices delivered from the fallback file.
     pub delivered: usize,
     /// Why others remain in it.
@@ -311,6 +313,9 @@ impl RecoverStartup {
                 Err(failure) => Err(failure),
             };
             match freed {
+                Ok(true) if at.archive().is_some() => {
+                    report.archives_cleared.push((project.name.clone(), at.location()));
+                }
                 Ok(freed) => unlocked |= freed,
                 // What an absent disk may hold is in nobody's way: the next archive on it removes it.
                 Err(failure) if failure.code == ErrorCode::NotMounted && at.archive().is_some() => {

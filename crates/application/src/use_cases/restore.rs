@@ -642,8 +642,9 @@ fn no_identity(kind: EncryptionType) -> Failure {
         ),
     )
     .with_remedy(
-        "set `encryption.type` and `encryption.identity_file` of the project, or restore without \
-         --decompress and decrypt by hand",
+        "set `encryption.type` and `encryption.identity_file` of the project, or decrypt by hand by the \
+         commands of `--guide`: from a restic repository the dump comes back without --decompress; of \
+         an archive the file itself is encrypted, and opened first",
     )
 }
 

@@ -8,8 +8,8 @@ use backupctl_application::ports::{
 };
 use backupctl_application::use_cases::{RecoverReport, RecoverStartup};
 use backupctl_domain::{DumpName, ErrorCode, Project, RunStatus, Stage};
-use backupctl_testkit::builders::{self, at};
-use backupctl_testkit::fakes::Inject;
+use backupctl_testkit::builders::{self, archive, at, restic};
+use backupctl_testkit::fakes::{Inject, RepositoryLock};
 use backupctl_testkit::{TestBench, project};
 
 use super::{failure, run};
@@ -71,6 +71,18 @@ async fn an_orphaned_run_is_failed_told_and_cleaned_up_after() {
     let again = recover(&bench, &[shop()]).await;
     assert!(again.is_empty(), "{again:?}");
     assert_eq!(bench.journal.count("notify"), 1, "told once");
+}
+
+#[tokio::test]
+async fn what_is_left_of_an_archive_is_no_lock_of_a_repository() {
+    let bench = TestBench::new();
+    bench.audit.seed(builders::run("shop").in_stage(Stage::Sync).build());
+    bench.archives.set_lock(Some(RepositoryLock::Stale));
+    let both = [restic("/srv/repositories/shop"), archive("/mnt/usb")];
+    let shop = project("shop").destinations(both).build();
+    let report = recover(&bench, std::slice::from_ref(&shop)).await;
+    assert_eq!(report.archives_cleared, [(shop.name.clone(), "/mnt/usb".to_owned())]);
+    assert_eq!(report.repositories_unlocked, []);
 }
 
 #[tokio::test]

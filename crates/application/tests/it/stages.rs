@@ -11,6 +11,7 @@ use backupctl_domain::retention::KeepPolicy;
 use backupctl_domain::{
     AssetRecord, AssetState, ErrorCode, Failure, RunStatus, Stage, StageOutcome,
 };
+use backupctl_testkit::builders::archive;
 use backupctl_testkit::fakes::{Inject, RepositoryLock};
 use backupctl_testkit::{TestBench, project};
 
@@ -173,7 +174,13 @@ async fn unread_sources_fail_the_run_unless_that_is_allowed() {
     bench.repository.set_unread(&["/srv/shop/files/secret"]);
     let done = run(&bench, &project("shop").build()).await;
     assert_eq!(code(&done), Some(ErrorCode::SourceIncomplete));
-    assert!(done.error.unwrap().message.contains("/srv/shop/files/secret"));
+    let error = done.error.unwrap();
+    assert!(error.message.contains("/srv/shop/files/secret"), "{}", error.message);
+    assert!(
+        error.message.ends_with("is stored without it or with only a part of it)"),
+        "{error:?}"
+    );
+    assert!(error.remedy.contains("`restic.allow_incomplete: true`"), "{}", error.remedy);
     assert_eq!(done.snapshots.len(), 1, "the snapshot stays and is named");
 
     let bench = TestBench::new();
@@ -181,6 +188,14 @@ async fn unread_sources_fail_the_run_unless_that_is_allowed() {
     let done = run(&bench, &project("shop").allow_incomplete().build()).await;
     assert_eq!(done.status, RunStatus::Success);
     assert!(done.warnings[0].contains("/srv/shop/files/secret"));
+
+    let bench = TestBench::new();
+    bench.archives.set_unread(&["/srv/shop/files/secret", "/srv/shop/files/other"]);
+    let on_a_stick = project("shop").destinations([archive("/mnt/usb")]).build();
+    let error = run(&bench, &on_a_stick).await.error.unwrap();
+    assert!(error.message.contains("without them"), "{}", error.message);
+    assert!(error.remedy.contains("`archive.allow_incomplete: true`"), "{}", error.remedy);
+    assert!(!error.remedy.contains("restic"), "{}", error.remedy);
 }
 
 #[tokio::test]

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backupctl_application::ports::{ConfigLoader, ServiceHost, UnitMode, UnitOptions, UnitPlan};
+use backupctl_application::ports::{
+    ConfigLoader, Need, ServiceHost, UnitMode, UnitOptions, UnitPlan,
+};
 use backupctl_application::use_cases::systemd::{
     InstallUnits, PlanInput, VerifyUnits, plan, uninstall,
 };
 use backupctl_application::use_cases::{CheckOutcome, HealthReport};
 use backupctl_domain::project::{Engine, Hooks};
 use backupctl_domain::{ErrorCode, Project, Secret};
-use backupctl_testkit::builders::ProjectBuilder;
+use backupctl_testkit::builders::{ProjectBuilder, archive, restic};
 use backupctl_testkit::fakes::{FakeServiceHost, FakeServiceManager, FakeUnitFiles, Inject};
 use backupctl_testkit::{TestBench, project};
 
@@ -199,6 +201,31 @@ async fn the_plan_names_what_the_configuration_needs_and_nothing_else() {
     let tools: Vec<&str> = needs.tools.iter().map(|t| t.any_of[0].as_str()).collect();
     assert_eq!(tools, ["restic", "mariadb-dump", "mariadb"]);
     assert!(needs.hooks && !needs.docker);
+}
+
+#[tokio::test]
+async fn a_destination_that_the_run_can_do_without_is_no_failure_of_the_units() {
+    let mut stick = archive("/mnt/usb/backups");
+    stick.required = false;
+    let both = [restic("/srv/repositories/shop"), stick];
+    let shop = shop().destinations(both).build();
+    let machine = Machine::new(std::slice::from_ref(&shop));
+    run(&machine.bench, &shop).await;
+    let mut plan = machine.plan(UnitMode::Timers).await;
+    let stores: Vec<_> =
+        plan.projects[0].needs.writes.iter().map(|w| (w.need, w.on_a_disk)).collect();
+    assert_eq!(stores, [(Need::OneOfSeveral, false), (Need::Optional, true)]);
+    machine.files.set_installed(&plan);
+    plan.options.mounts = vec![PathBuf::from("/mnt/usb")];
+    let report = machine.verify(&plan).await;
+    assert_eq!(failed(&report), []);
+    let warned = report.checks.iter().filter(|c| c.check.outcome == CheckOutcome::Warn);
+    let warned: Vec<_> = warned.map(|c| (c.check.name, c.check.code)).collect();
+    assert!(warned.contains(&("disk", Some(ErrorCode::NotMounted))), "{warned:?}");
+
+    let alone = project("alone").destinations([archive("/mnt/usb/backups")]).build();
+    let plan = Machine::new(&[alone]).plan(UnitMode::Timers).await;
+    assert_eq!(plan.projects[0].needs.writes[0].need, Need::Required);
 }
 
 #[tokio::test]

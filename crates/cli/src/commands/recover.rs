@@ -61,6 +61,11 @@ pub(crate) fn tell(out: &Out, report: &RecoverReport, also_nothing: bool) {
     for project in &report.repositories_unlocked {
         out.note(format!("recovered: stale lock in the repository of {project} removed"));
     }
+    for (project, folder) in &report.archives_cleared {
+        out.note(format!(
+            "recovered: leftovers of an interrupted backup of {project} removed at {folder}"
+        ));
+    }
     for fingerprint in &report.keys_imported {
         out.note(format!("imported the key {fingerprint}"));
     }
@@ -117,13 +122,20 @@ fn still_waiting(waiting: &Waiting) -> String {
 
 /// The report as it stands in JSON documents.
 pub(crate) fn to_json(report: &RecoverReport) -> serde_json::Value {
+    // A project is named once, whichever of its destinations something was left at.
+    let mut unlocked: Vec<&ProjectName> = report.repositories_unlocked.iter().collect();
+    for (project, _) in &report.archives_cleared {
+        if !unlocked.contains(&project) {
+            unlocked.push(project);
+        }
+    }
     json!({
         "orphans": report.orphans,
         "told": report.told,
         "children_ended": report.children_ended,
         "partials_removed": report.partials,
         "stale_locks_removed": report.stale_locks,
-        "repositories_unlocked": report.repositories_unlocked,
+        "repositories_unlocked": unlocked,
         "keys_imported": report.keys_imported,
         "delivered": report.delivered,
         "remaining": report.remaining,

@@ -21,7 +21,7 @@ use crate::args::{Global, RunArgs, TriggerArg};
 use crate::exit::{CommandError, CommandResult, status};
 use crate::logging::Stderr;
 use crate::render::progress::{Bars, Events, Lines, Silent};
-use crate::render::{BAD, BOLD, DIM, GOOD, Out, WARN};
+use crate::render::{BAD, BOLD, DIM, GOOD, Out, WARN, record};
 use crate::wire::{App, Unable};
 
 /// Runs the command.
@@ -267,7 +267,7 @@ fn summary(out: &Out, run: &BackupRun) {
         out.line(format!("  snapshot  {}{at}  {what}", s.id.short()));
     }
     if let Some(bytes) = run.repository_bytes {
-        out.line(format!("  repository {}", ByteSize(bytes)));
+        out.line(format!("  {:<9} {}", record::stored_in(run), ByteSize(bytes)));
     }
     for warning in &run.warnings {
         out.line(format!("  {WARN}warning{WARN:#}   {warning}"));

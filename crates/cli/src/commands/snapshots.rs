@@ -1,5 +1,6 @@
 //! `backupctl snapshots`: what the destinations of a project hold.
 
+use anstyle::Style;
 use backupctl_adapters::application::ports::Snapshot;
 use backupctl_adapters::application::use_cases::{Listing, Located, list_snapshots};
 use backupctl_adapters::domain::retention::Proof;
@@ -9,7 +10,7 @@ use serde_json::json;
 use crate::args::Global;
 use crate::exit::{CommandResult, status};
 use crate::render::table::Table;
-use crate::render::{BAD, DIM, Out};
+use crate::render::{BAD, DIM, Out, WARN};
 use crate::wire::App;
 
 /// Runs the command.
@@ -62,6 +63,11 @@ fn table(app: &App, project: &Project, listing: &Listing) {
     let tz = &app.global.timezone;
     let several = project.has_several_destinations();
     let mut head = vec!["SNAPSHOT", "TIME", "TAGS", "SIZE", "HOST", "PATHS"];
+    // Of what restic has stored nothing of the kind is known.
+    let proofs = listing.snapshots.iter().any(|s| s.snapshot.proof.is_some());
+    if proofs {
+        head.insert(4, "STATE");
+    }
     if several {
         head.insert(1, "DESTINATION");
     }
@@ -70,20 +76,21 @@ fn table(app: &App, project: &Project, listing: &Listing) {
         let tags: Vec<String> = s.tags.iter().map(|t| tag::shown(t)).collect();
         let paths: Vec<String> = s.paths.iter().map(|p| p.display().to_string()).collect();
         // Of an archive its file is what somebody has to find.
-        let shown = match (&s.archive, s.proof) {
-            (Some(file), Some(Proof::Proven)) => file.display().to_string(),
-            (Some(file), Some(proof)) => format!("{} ({})", file.display(), proof.as_str()),
-            _ => paths.join(" "),
+        let shown = match &s.archive {
+            Some(file) => file.display().to_string(),
+            None => paths.join(" "),
         };
-        let style = if s.proof == Some(Proof::Damaged) { BAD } else { DIM };
         let mut row = vec![
             (s.id.short().to_owned(), None),
             (s.time.to_zoned(tz.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(), None),
             (tags.join(", "), None),
             (s.bytes.map(|b| ByteSize(b).to_string()).unwrap_or_default(), None),
             (s.host.clone(), Some(DIM)),
-            (shown, Some(style)),
+            (shown, Some(DIM)),
         ];
+        if proofs {
+            row.insert(4, state(s.proof));
+        }
         if several {
             row.insert(1, (destination.to_string(), None));
         }
@@ -92,6 +99,16 @@ fn table(app: &App, project: &Project, listing: &Listing) {
     for line in table.lines() {
         app.out.line(line.trim_end());
     }
+}
+
+/// What is known of an archive, as a cell; nothing is known of a restic snapshot.
+fn state(proof: Option<Proof>) -> (String, Option<Style>) {
+    let style = match proof {
+        Some(Proof::Damaged) => Some(BAD),
+        Some(Proof::Unproven) => Some(WARN),
+        Some(Proof::Proven) | None => None,
+    };
+    (proof.map(|proof| proof.as_str().to_owned()).unwrap_or_default(), style)
 }
 
 /// A snapshot with the keys of every list.
@@ -108,4 +125,22 @@ pub(super) fn to_json(s: &Snapshot, destination: &DestinationName) -> serde_json
         "archive": s.archive,
         "proof": s.proof.map(Proof::as_str),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_damaged_or_not_proven_stands_out() {
+        let cell = |text: &str, style| (text.to_owned(), style);
+        assert_eq!(state(Some(Proof::Damaged)), cell("damaged", Some(BAD)));
+        assert_eq!(state(Some(Proof::Unproven)), cell("unproven", Some(WARN)));
+        assert_eq!(state(Some(Proof::Proven)), cell("proven", None));
+        assert_eq!(
+            state(None),
+            cell("", None),
+            "of a restic snapshot nothing of the kind is known"
+        );
+    }
 }

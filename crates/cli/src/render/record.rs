@@ -105,7 +105,7 @@ pub(crate) fn run(out: &Out, run: &BackupRun, tz: &TimeZone) {
     }
     destinations(out, run);
     if let Some(bytes) = run.repository_bytes {
-        out.line(format!("repository {}", ByteSize(bytes)));
+        out.line(format!("{:<9} {}", stored_in(run), ByteSize(bytes)));
     }
     if let Some(stage) = run.current_stage {
         out.line(format!("now at    {}", stage.with_number()));
@@ -120,6 +120,11 @@ pub(crate) fn run(out: &Out, run: &BackupRun, tz: &TimeZone) {
         out.line(format!("{BAD}error[{}]{stage}:{BAD:#} {}", error.code, error.message));
         out.line(format!("  {BOLD}fix:{BOLD:#} {}", error.remedy));
     }
+}
+
+/// What the whole of what is stored is called.
+pub(crate) fn stored_in(run: &BackupRun) -> &'static str {
+    if run.has_only_archives() { "archives" } else { "repository" }
 }
 
 /// How it went at each destination, where there are several.

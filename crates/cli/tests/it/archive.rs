@@ -154,6 +154,15 @@ fn a_part_of_an_archive_comes_back_alone() {
 }
 
 #[test]
+fn a_run_that_only_makes_archives_speaks_of_no_repository() {
+    let s = OnStick::new("64m");
+    let output = s.run(&["run", "shop"]);
+    output.expect(0);
+    assert!(output.stdout.contains("\n  archives  "), "{}", output.stdout);
+    assert!(!output.stdout.contains("repository"), "{}", output.stdout);
+}
+
+#[test]
 fn fourteen_days_of_nightly_archives_stay() {
     let mut s = OnStick::new("64m");
     s.w.project()["cron"] = json!("0 2 * * *");

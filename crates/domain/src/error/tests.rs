@@ -150,7 +150,10 @@ fn the_ways_out_that_people_look_for_are_named() {
     named(ErrorCode::RepoLocked, &["backupctl recover", "restic unlock", "stale locks only"]);
     named(ErrorCode::BackupInProgress, &["--wait", "backupctl status"]);
     named(ErrorCode::NotMounted, &["archive.require_mount: false"]);
-    named(ErrorCode::SourceIncomplete, &["restic.allow_incomplete: true", "assets.exclude"]);
+    named(
+        ErrorCode::SourceIncomplete,
+        &["restic.allow_incomplete: true", "archive.allow_incomplete: true", "assets.exclude"],
+    );
     named(ErrorCode::SshHostKeyUnknown, &["ssh-keyscan", "ssh.known_hosts_path"]);
     named(ErrorCode::DumpTimeout, &["database.dump_timeout_minutes"]);
     named(ErrorCode::Internal, &["bug", "log.dir"]);

@@ -11,8 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use backupctl_application::ports::{
-    Needs, NeedsTool, PlannedProject, ReadKind, Reads, UnitMode, UnitOptions, UnitPlan, UnitUser,
-    Writes,
+    Need, Needs, NeedsTool, PlannedProject, ReadKind, Reads, UnitMode, UnitOptions, UnitPlan,
+    UnitUser, Writes,
 };
 use backupctl_domain::ProjectName;
 use backupctl_domain::schedule::{CatchUp, Schedule};
@@ -35,8 +35,9 @@ fn schedule(cron: &str, zone: &str) -> Schedule {
 /// A plan of one project `shop`, everything below the test's folder.
 fn plan(work: &WorkDir, mode: UnitMode) -> UnitPlan {
     let reads = |path: PathBuf, kind| Reads { path, kind };
+    let writes = |path, what, need| Writes { path, what, need, on_a_disk: false };
     let needs = Needs {
-        writes: vec![Writes { path: work.dir("my repo"), what: "the repository", vital: false }],
+        writes: vec![writes(work.dir("my repo"), "the repository", Need::Required)],
         reads: vec![
             reads(work.file("secrets/restic", "secret"), ReadKind::Secret),
             reads(work.dir("assets"), ReadKind::Asset),
@@ -65,7 +66,7 @@ fn plan(work: &WorkDir, mode: UnitMode) -> UnitPlan {
             home: PathBuf::from("/root"),
         },
         shared: Needs {
-            writes: vec![Writes { path: base_dir, what: "base_dir", vital: true }],
+            writes: vec![writes(base_dir, "base_dir", Need::Vital)],
             ..Needs::default()
         },
         projects: vec![PlannedProject {

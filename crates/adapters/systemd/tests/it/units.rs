@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use backupctl_adapter_systemd::UnitFolder;
-use backupctl_application::ports::{FileState, UnitFiles, UnitMode};
+use backupctl_application::ports::{FileState, Need, UnitFiles, UnitMode, Writes};
 use backupctl_domain::schedule::CatchUp;
 use backupctl_testkit::WorkDir;
 
@@ -93,6 +93,41 @@ async fn what_is_written_says_what_backups_need() {
     assert!(timer.contains("OnCalendar=*-*-* 02:30:00 Europe/Berlin\n"), "{timer}");
     assert!(timer.contains("Persistent=true\nAccuracySec=1s\n"), "{timer}");
     assert!(!files.iter().any(|file| file.name() == "backupctl.service"));
+}
+
+#[tokio::test]
+async fn a_disk_is_named_by_its_mount_point_and_not_required_where_the_run_goes_on() {
+    let work = WorkDir::new();
+    let folder = UnitFolder::new(work.dir("root"));
+    let mut plan = plan(&work, UnitMode::Timers);
+    plan.options.mounts.extend(["/home".into(), "/mnt".into()]);
+    let archives = |path: &str, need, on_a_disk| Writes {
+        path: path.into(),
+        what: "the archives",
+        need,
+        on_a_disk,
+    };
+    plan.projects[0].needs.writes = vec![
+        archives("/mnt/usb-stick/backups/shop", Need::Optional, true),
+        archives("/mnt/usb-stick/more", Need::Required, true),
+        archives("/media/later/backups", Need::OneOfSeveral, true),
+        archives("/home/me/backups", Need::Required, true),
+        archives("/mnt/usb-stick/any", Need::Required, false),
+    ];
+    let files = folder.render(&plan).unwrap();
+    let service = files.iter().find(|file| file.name() == "backupctl-shop.service").unwrap();
+    let of = |key: &str| {
+        let lines = service.text.lines().filter_map(|line| line.strip_prefix(key));
+        lines.filter(|value| !value.contains(work.path().to_str().unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("ReadWritePaths="),
+        ["-/mnt/usb-stick", "-/media/later/backups", "-/home/me/backups", "-/mnt/usb-stick/any"]
+    );
+    assert_eq!(
+        of("RequiresMountsFor="),
+        ["/mnt/usb-stick/more", "/home/me/backups", "/mnt/usb-stick/any"]
+    );
 }
 
 #[tokio::test]

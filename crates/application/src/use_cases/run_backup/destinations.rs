@@ -267,16 +267,24 @@ impl Shared {
             return Ok(());
         }
         let paths = backupctl_domain::manifest::listed(unread, 5);
+        let one = unread.len() == 1;
         let message = format!(
-            "{} could not be read: {paths} (snapshot {} is stored without)",
-            if unread.len() == 1 { "a source" } else { "some sources" },
-            snapshot.short()
+            "{} could not be read: {paths} (snapshot {} is stored without {} or with only a part of {})",
+            if one { "a source" } else { "some sources" },
+            snapshot.short(),
+            if one { "it" } else { "them" },
+            if one { "it" } else { "them" },
         );
         if at.allows_incomplete() {
             self.warn_people(&message).await;
             return Ok(());
         }
-        Err(Failure::new(ErrorCode::SourceIncomplete, message))
+        // The catalog names the keys of both kinds.
+        let kind = at.kind();
+        Err(Failure::new(ErrorCode::SourceIncomplete, message).with_remedy(format!(
+            "give backupctl read access to the paths in the message, list them in `assets.exclude`, or \
+             accept gaps with `{kind}.allow_incomplete: true`"
+        )))
     }
 
     /// The newest snapshot of an earlier run with the same tags at the same destination.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use backupctl_domain::{ErrorCode, Failure};
 
-use super::needs::{ON_A_DISK, STORES};
+use super::needs::STORES;
 use crate::World;
 use crate::ports::{
-    FileState, ServiceHost, ServiceManager, UnitFile, UnitFiles, UnitMode, UnitPlan,
+    FileState, Need, ServiceHost, ServiceManager, UnitFile, UnitFiles, UnitMode, UnitPlan,
 };
 
 /// What installing has come to.
@@ -102,7 +102,7 @@ impl InstallUnits {
             }
             let shown = writes.path.display();
             let system = self.world.disk.file_system(&writes.path).await?;
-            let on_a_disk = is_removable(&writes.path) || writes.what == ON_A_DISK;
+            let on_a_disk = is_removable(&writes.path) || writes.on_a_disk;
             if on_a_disk && system.mount_point == Path::new("/") {
                 done.warnings.push(format!(
                     "{shown} ({}) is not there, and no disk is mounted at it: mount it, then \
@@ -111,7 +111,7 @@ impl InstallUnits {
                 ));
                 continue;
             }
-            if !writes.vital && !STORES.contains(&writes.what) {
+            if writes.need != Need::Vital && !STORES.contains(&writes.what) {
                 done.warnings.push(format!("{shown} ({}) is not there", writes.what));
                 continue;
             }

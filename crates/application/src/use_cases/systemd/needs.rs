@@ -6,7 +6,7 @@ use backupctl_domain::destination::{HostKeyCheck, ResticTarget, Target};
 use backupctl_domain::project::{Channel, Database, EncryptionType, Engine};
 use backupctl_domain::{Project, Secret};
 
-use crate::ports::{GlobalSettings, Needs, NeedsTool, ReadKind, Reads, UnitUser, Writes};
+use crate::ports::{GlobalSettings, Need, Needs, NeedsTool, ReadKind, Reads, UnitUser, Writes};
 
 /// The kinds of repositories that are on another machine.
 const REMOTE: [&str; 9] =
@@ -18,11 +18,8 @@ pub(super) const REPOSITORY: &str = "the repository";
 /// What a folder of archives is called among them.
 pub(super) const ARCHIVES: &str = "the archives";
 
-/// The same of one that must be on a disk that is mounted.
-pub(super) const ON_A_DISK: &str = "the archives on a disk";
-
 /// What backups are stored in.
-pub(super) const STORES: [&str; 3] = [REPOSITORY, ARCHIVES, ON_A_DISK];
+pub(super) const STORES: [&str; 2] = [REPOSITORY, ARCHIVES];
 
 /// What every run needs, whatever its project.
 pub fn shared_needs(
@@ -32,19 +29,19 @@ pub fn shared_needs(
     user: &UnitUser,
 ) -> Needs {
     let mut needs = Needs::default();
-    write(&mut needs, &global.base_dir, "base_dir", true);
+    write(&mut needs, &global.base_dir, "base_dir", Need::Vital);
     if let Some(dir) = &global.log.dir {
-        write(&mut needs, dir, "log.dir", true);
+        write(&mut needs, dir, "log.dir", Need::Vital);
     }
     if let Some(file) = global.audit_url.expose().ok().and_then(|url| url.strip_prefix("sqlite:")) {
         let file = Path::new(file.strip_prefix("//").unwrap_or(file));
         if let Some(dir) = file.parent().filter(|dir| dir.is_absolute()) {
-            write(&mut needs, dir, "audit.url", true);
+            write(&mut needs, dir, "audit.url", Need::Vital);
         }
     }
     if let Some(dir) = &global.gpg_keys_dir {
         read(&mut needs, dir, ReadKind::Keys);
-        write(&mut needs, &user.home.join(".gnupg"), "the keyring of gpg", false);
+        write(&mut needs, &user.home.join(".gnupg"), "the keyring of gpg", Need::Required);
     }
     secrets(&mut needs, global.http_token.iter().chain([audit_url]));
     for channel in &global.notifications {
@@ -60,11 +57,20 @@ pub fn shared_needs(
 pub fn needs_of(project: &Project, user: &UnitUser) -> Needs {
     let mut needs = Needs::default();
     for destination in &project.destinations {
+        let need = match destination.required {
+            false => Need::Optional,
+            true if project.has_several_destinations() => Need::OneOfSeveral,
+            true => Need::Required,
+        };
         match &destination.target {
-            Target::Restic(target) => repository(&mut needs, target, user),
+            Target::Restic(target) => repository(&mut needs, target, need, user),
             Target::Archive(target) => {
-                let what = if target.require_mount { ON_A_DISK } else { ARCHIVES };
-                write(&mut needs, &target.path, what, false);
+                needs.write(Writes {
+                    path: target.path.clone(),
+                    what: ARCHIVES,
+                    need,
+                    on_a_disk: target.require_mount,
+                });
             }
         }
     }
@@ -80,7 +86,7 @@ pub fn needs_of(project: &Project, user: &UnitUser) -> Needs {
         }
         if encryption.kind == EncryptionType::Gpg {
             needs.tools.push(one_of(&["gpg"]));
-            write(&mut needs, &user.home.join(".gnupg"), "the keyring of gpg", false);
+            write(&mut needs, &user.home.join(".gnupg"), "the keyring of gpg", Need::Required);
         }
     }
     let hooks = &project.hooks;
@@ -91,14 +97,14 @@ pub fn needs_of(project: &Project, user: &UnitUser) -> Needs {
     needs
 }
 
-fn repository(needs: &mut Needs, target: &ResticTarget, user: &UnitUser) {
+fn repository(needs: &mut Needs, target: &ResticTarget, need: Need, user: &UnitUser) {
     let binary = target.binary.as_deref().and_then(Path::to_str).unwrap_or("restic");
     needs.tools.push(one_of(&[binary]));
     if let Some(dir) = &target.cache_dir {
-        write(needs, dir, "restic.cache_dir", false);
+        write(needs, dir, "restic.cache_dir", need);
     }
     if let Some(dir) = local_repository(&target.repository) {
-        write(needs, &dir, REPOSITORY, false);
+        write(needs, &dir, REPOSITORY, need);
     }
     if target.repository.starts_with("rclone:") {
         needs.tools.push(one_of(&["rclone"]));
@@ -119,7 +125,7 @@ fn repository(needs: &mut Needs, target: &ResticTarget, user: &UnitUser) {
     if ssh.host_key_check == HostKeyCheck::AcceptNew {
         // A new host is written down, for which the file's folder is needed where it is the first.
         if let Some(dir) = known.parent() {
-            write(needs, dir, "ssh's known hosts", false);
+            write(needs, dir, "ssh's known hosts", Need::Required);
         }
     } else {
         read(needs, &known, ReadKind::KnownHosts);
@@ -160,7 +166,7 @@ fn of_database(needs: &mut Needs, database: &Database) {
     needs.tools.extend(tools.iter().map(|names| one_of(names)));
     // Whoever reads a SQLite database takes a lock, which is a file beside it.
     if let Some(dir) = database.path.as_deref().and_then(Path::parent) {
-        write(needs, dir, "the SQLite database", false);
+        write(needs, dir, "the SQLite database", Need::Required);
     }
 }
 
@@ -183,8 +189,6 @@ fn read(needs: &mut Needs, path: &Path, kind: ReadKind) {
     }
 }
 
-fn write(needs: &mut Needs, path: &Path, what: &'static str, vital: bool) {
-    if !needs.writes.iter().any(|w| w.path == path) {
-        needs.writes.push(Writes { path: path.to_owned(), what, vital });
-    }
+fn write(needs: &mut Needs, path: &Path, what: &'static str, need: Need) {
+    needs.write(Writes { path: path.to_owned(), what, need, on_a_disk: false });
 }

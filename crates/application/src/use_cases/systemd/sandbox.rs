@@ -11,7 +11,7 @@ use super::needs::STORES;
 use super::verify::Found;
 use crate::World;
 use crate::ports::{
-    InstalledUnit, Needs, NeedsTool, ReadKind, Reads, ServiceHost, UnitMode, UnitPlan, Writes,
+    InstalledUnit, Need, Needs, NeedsTool, ReadKind, Reads, ServiceHost, UnitMode, UnitPlan, Writes,
 };
 use crate::use_cases::checks::{Check, CheckOutcome};
 
@@ -54,7 +54,7 @@ impl View<'_> {
         for writes in &needs.writes {
             match self.writable(&services, writes).await {
                 Ok(()) => writable.push(writes.path.display().to_string()),
-                Err(failure) => put(Check::bad(PATHS, CheckOutcome::Fail, failure)),
+                Err(failure) => put(Check::bad(PATHS, without(writes.need), failure)),
             }
         }
         if !writable.is_empty() {
@@ -122,7 +122,7 @@ impl View<'_> {
             return Err(not_mounted(path, writes.what));
         }
         let Some(access) = self.host.access(&self.plan.user, path).await else {
-            let remedy = if writes.vital {
+            let remedy = if writes.need == Need::Vital {
                 "systemd starts no unit without it: make it with `backupctl systemd install`"
             } else {
                 "make it with `backupctl systemd install`, or correct the key that names it"
@@ -257,7 +257,14 @@ impl View<'_> {
                 Err(not_mounted(mount, "a disk that backups write to"))
             }
         });
-        found.shared(Check::of(DISK, checked));
+        // What no required destination is on may be in a drawer.
+        let needs = self.plan.all_needs();
+        let on_it = needs.writes.iter().filter(|writes| writes.path.starts_with(mount));
+        let need = on_it.map(|writes| writes.need).max().unwrap_or(Need::Required);
+        found.shared(match checked {
+            Ok(message) => Check::pass(DISK, message),
+            Err(failure) => Check::bad(DISK, without(need), failure),
+        });
     }
 
     /// Room in a repository on this machine. That of dumps is another matter.
@@ -291,6 +298,11 @@ fn not_mounted(path: &Path, what: &str) -> Failure {
         "mount it (`mount {shown}`), and add it to /etc/fstab with `nofail` so that it is mounted at \
          boot"
     ))
+}
+
+/// How bad it is that a folder cannot be written to.
+fn without(need: Need) -> CheckOutcome {
+    if need == Need::Optional { CheckOutcome::Warn } else { CheckOutcome::Fail }
 }
 
 /// The unit that does not see the path, if one does not.

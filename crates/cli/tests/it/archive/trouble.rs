@@ -153,6 +153,9 @@ fn a_run_that_is_killed_in_the_middle_is_cleared_up_after() {
     assert!(s.names().iter().any(|n| n.ends_with(".partial")), "a power cut leaves it");
     let recovered = s.run(&["recover"]);
     recovered.expect(0);
+    let told = "leftovers of an interrupted backup of shop removed at ";
+    assert!(recovered.stderr.contains(told), "{} {}", recovered.stdout, recovered.stderr);
+    assert!(!recovered.stderr.contains("repository"), "{}", recovered.stderr);
     assert_eq!(s.names(), first, "the half one is gone, the whole one is not");
     s.backup();
     let running = in_the_middle(&s);
@@ -214,6 +217,13 @@ fn a_flipped_byte_is_found_by_name_and_counts_as_no_copy() {
     let proofs: Vec<&str> =
         listed["snapshots"].as_array().unwrap().iter().map(|x| words(x, "proof")).collect();
     assert!(proofs.contains(&"damaged") && proofs.iter().filter(|p| **p == "proven").count() == 2);
+    let output = s.run(&["snapshots", "shop"]);
+    output.expect(0);
+    let table = &output.stdout;
+    assert!(table.lines().next().unwrap().contains("  STATE  "), "{table}");
+    let of_new = table.lines().find(|line| line.contains(new.as_str())).unwrap();
+    assert!(of_new.contains("  damaged  "), "{table}");
+    assert_eq!(table.matches("  proven  ").count(), 2, "{table}");
     // What `latest` brings is whole.
     s.json(&["restore", "shop", "latest", &target, "--json"]);
 }
@@ -235,6 +245,23 @@ fn retention_finds_a_flipped_byte_that_nobody_has_looked_for() {
 }
 
 #[test]
+fn whoever_has_not_the_key_is_told_what_works_without_it() {
+    let mut s = OnStick::new("64m");
+    s.backup();
+    s.w.project()["encryption"].as_object_mut().unwrap().remove("identity_file");
+    let target = s.w.work.join("back").display().to_string();
+    let refused = s.run(&["restore", "shop", "latest", &target, "--decompress", "--json"]);
+    let error = refused.json()["error"].clone();
+    assert_eq!(error["code"], "ENCRYPTION_KEY_MISSING", "{error:#}");
+    let remedy = words(&error, "remedy");
+    assert!(remedy.contains("encryption.identity_file"), "{remedy}");
+    assert!(remedy.contains("--guide") && remedy.contains("of an archive"), "{remedy}");
+    let guide = s.run(&["restore", "shop", "latest", &target, "--guide"]);
+    guide.expect(0);
+    assert!(guide.stdout.contains("age --decrypt --identity IDENTITY"), "{}", guide.stdout);
+}
+
+#[test]
 fn another_machine_with_the_key_reads_them_all() {
     let s = OnStick::new("64m");
     s.backup();
@@ -250,6 +277,8 @@ fn another_machine_with_the_key_reads_them_all() {
             .iter()
             .all(|x| x["proof"] == "unproven" && !x["paths"].as_array().unwrap().is_empty())
     );
+    let table = s.run(&["snapshots", "shop"]).stdout;
+    assert_eq!(table.matches("  unproven  ").count(), 2, "{table}");
     s.json(&["verify", "shop", "--all", "--json"]);
     let target = s.w.work.join("back").display().to_string();
     let done = s.json(&["restore", "shop", "latest", &target, "--only", "db", "--json"]);

@@ -68,14 +68,15 @@ pub(super) const CORRUPT: Explanation = Explanation {
 
 pub(super) const SOURCE_INCOMPLETE: Explanation = Explanation {
     meaning: "A snapshot was stored, but some files of the assets could not be read and are not in \
-              it. The message names them.",
+              it, or only in part. The message names them.",
     causes: &[
         "files belong to another user and this process may not read them",
         "files were removed or replaced while they were being read",
         "the disk under the assets has read errors",
     ],
     remedy: "give backupctl read access to the paths in the message, list them in \
-             `assets.exclude`, or accept gaps with `restic.allow_incomplete: true`",
+             `assets.exclude`, or accept gaps with `restic.allow_incomplete: true` or \
+             `archive.allow_incomplete: true`",
 };
 
 pub(super) const NOTHING_TO_BACK_UP: Explanation = Explanation {
