@@ -322,8 +322,7 @@ fn success_text(run: &BackupRun) -> String {
     ];
     lines.extend(run.dump.as_ref().map(|d| format!("Dump size: {}", ByteSize(d.bytes))));
     lines.extend(run.main_snapshot().map(|id| format!("Snapshot: {}", id.short())));
-    let stored_in = if run.has_only_archives() { "Archives" } else { "Repository" };
-    lines.extend(run.repository_bytes.map(|b| format!("{stored_in} size: {}", ByteSize(b))));
+    lines.extend(run.repository_bytes.map(|b| format!("Repository size: {}", ByteSize(b))));
     lines.join("\n")
 }
 

@@ -242,7 +242,8 @@ impl Inner {
     /// Whether an archive is the one that its name says: a copy under another name proves nothing.
     pub(crate) fn check_name(&self, found: &Found, head: &Head, path: &str) -> Result<(), Failure> {
         if self.settings.project.as_str() != head.project {
-            let what = format!("it is an archive of {}", head.project);
+            let ours = &self.settings.project;
+            let what = format!("it is an archive of project {}, not {ours}", head.project);
             return Err(damaged(path, &what));
         }
         let Ok(made) = head.started_at.parse::<Timestamp>() else { return Ok(()) };

@@ -273,7 +273,11 @@ async fn what_cannot_be_read_is_told_and_the_rest_is_stored() {
     assert!(stored.unread[1].contains("/gone (No such file"), "{:?}", stored.unread);
     world.prove(&archive, &stored, &part).await.unwrap();
     let (target, report) = world.restore(&archive, &stored, &[&asset], "target").await;
-    assert_eq!(report.unwrap().files, 3);
+    let report = report.unwrap();
+    assert_eq!(report.files, 3);
+    assert!(report.notes[0].contains("shrinking"), "{report:?}");
+    let how = archive.verify(&stored.info.id, &context()).await.unwrap().how;
+    assert!(how.contains("it was made without all of") && how.contains("shrinking"), "{how}");
     let back = target.join(file.strip_prefix("/").unwrap());
     assert_eq!(fs::metadata(back).unwrap().len(), 30 * MIB as u64, "as announced");
 }

@@ -267,7 +267,9 @@ async fn a_tree_as_deep_as_paths_go_comes_and_goes() {
 async fn work_whose_caller_is_gone_leaves_nothing() {
     use backupctl_application::ports::RemoteStorage;
     let world = World::new();
-    fs::write(world.asset().join("noise"), crate::names::noise(30 << 20)).unwrap();
+    fs::write(world.asset().join("noise"), crate::names::noise(3 << 20)).unwrap();
+    // What no machine is through with before it is given up.
+    fs::File::create(world.asset().join("vast")).unwrap().set_len(1 << 43).unwrap();
     let archive = world.archive(|_| ());
     let part = world.part(&[world.asset()]);
     let request = backupctl_testkit::builders::store_request(part);

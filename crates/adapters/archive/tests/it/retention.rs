@@ -179,7 +179,7 @@ async fn an_archive_under_another_name_proves_nothing() {
     let listed = blog.snapshots(&context()).await.unwrap();
     assert_eq!(listed[0].proof, Some(Proof::Damaged));
     let failure = blog.verify(&listed[0].id, &context()).await.unwrap_err();
-    assert!(failure.message.contains("an archive of shop"), "{failure}");
+    assert!(failure.message.contains("an archive of project shop, not blog"), "{failure}");
 }
 
 #[tokio::test]
