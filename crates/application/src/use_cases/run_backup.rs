@@ -23,6 +23,7 @@ use crate::World;
 use crate::context::{Cancel, Observer, RunEvent, StageContext};
 use crate::ports::{Acquired, Change, ConfigLoader, LockHolder};
 use crate::use_cases::deliver;
+use crate::use_cases::status::is_ahead;
 pub(super) use closing::down;
 use pipeline::{Active, Shared};
 
@@ -284,10 +285,12 @@ impl Shared {
         let stored: Vec<String> = stored.map(|d| d.name.to_string()).collect();
         if succeeded.is_some() || !stored.is_empty() {
             self.remember(Box::new(move |memory| {
-                memory.last_success = memory.last_success.max(succeeded);
+                // What a clock that was ahead has dated does not hide what comes after it.
+                let past = |known: &Timestamp| !is_ahead(*known, at);
+                memory.last_success = memory.last_success.filter(past).max(succeeded);
                 for name in stored {
-                    let known = memory.stored.entry(name).or_insert(at);
-                    *known = (*known).max(at);
+                    let known = memory.stored.get(&name).copied().filter(past);
+                    memory.stored.insert(name, known.map_or(at, |known| known.max(at)));
                 }
             }))
             .await;

@@ -10,8 +10,8 @@ use backupctl_domain::{
     BackupRun, Destination, DestinationName, ErrorCode, Failure, Project, ProjectName, RunId,
     RunStatus, human, notice,
 };
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::watch::verdict;
@@ -210,11 +210,13 @@ impl<'a> Status<'a> {
         let now = self.world.clock.now();
         let of_project = || runs.iter().filter(|r| r.project.as_str() == entry.name);
         let last_run = of_project().max_by_key(|r| r.started_at).cloned();
+        let past = |at: &Timestamp| !is_ahead(*at, now);
         let last_success = of_project()
-            .filter(|r| r.status == RunStatus::Success)
+            .filter(|r| r.status == RunStatus::Success && past(&r.started_at))
             .max_by_key(|r| r.started_at)
             .cloned();
-        let last_success_at = last_success.as_ref().map(|r| r.started_at).max(memory.last_success);
+        let last_success_at =
+            last_success.as_ref().map(|r| r.started_at).max(memory.last_success.filter(past));
         let running = self.running(last_run.as_ref()).await;
         let project = entry.project.ok();
         let schedule = project.as_ref().and_then(|p| p.schedule.as_ref());
@@ -252,8 +254,8 @@ impl<'a> Status<'a> {
             }
             let stored =
                 |r: &&BackupRun| r.destinations.iter().any(|d| d.name == at.name && d.stored);
-            let recorded = of_project().filter(stored).map(|r| r.started_at).max();
-            recorded.max(memory.stored.get(at.name.as_str()).copied())
+            let recorded = of_project().filter(stored).map(|r| r.started_at).filter(past).max();
+            recorded.max(memory.stored.get(at.name.as_str()).copied().filter(past))
         };
         let destination = |p: &Project, at: &Destination| {
             let stored_at = stored_at(at);
@@ -375,6 +377,12 @@ pub(super) async fn run_behind_missed(
 /// Whether the record is that of a slot that was missed.
 pub(super) fn is_missed(run: &BackupRun) -> bool {
     run.error.as_ref().is_some_and(|e| e.code == ErrorCode::RunMissed)
+}
+
+/// Whether a moment is further ahead than clocks that are right differ. A success so dated, by a clock
+/// that was wrong, would keep a project green until then.
+pub(super) fn is_ahead(at: Timestamp, now: Timestamp) -> bool {
+    at.duration_since(now) > SignedDuration::from_hours(1)
 }
 
 fn since(time: Timestamp, now: Timestamp) -> Duration {

@@ -234,6 +234,26 @@ async fn a_change_that_nobody_notes_does_not_keep_a_backup_fresh() {
 }
 
 #[tokio::test]
+async fn a_success_that_a_wrong_clock_has_dated_ahead_keeps_nothing_fresh() {
+    let (bench, shop) = (TestBench::new(), shop());
+    succeeded(&bench, "shop", "2026-03-16T02:00:05Z");
+    let state = async |now: &str| {
+        bench.clock.set(at(now));
+        let all = Status::new(&bench.world()).execute(entries(&[&shop])).await.unwrap();
+        (all[0].state(), all[0].last_success_at)
+    };
+    assert_eq!(state("2026-03-16T12:00:00Z").await.0, "fresh");
+    bench.clock.set(at("2027-03-16T02:00:00Z"));
+    super::run(&bench, &shop).await;
+    let (red, last) = state("2026-03-18T12:00:00Z").await;
+    assert!(red != "fresh" && last.is_none_or(|last| last < at("2026-03-18T12:00:00Z")), "{red}");
+
+    // Once the clock is right what succeeds counts, though another looks newer.
+    super::run(&bench, &shop).await;
+    assert_eq!(state("2026-03-18T13:00:00Z").await, ("fresh", Some(at("2026-03-18T12:00:00Z"))));
+}
+
+#[tokio::test]
 async fn a_change_that_a_start_by_a_timer_has_seen_counts_from_then() {
     let (bench, hourly) = (TestBench::new(), project("shop").cron("0 * * * *").build());
     let promised = Some(Promise::of(&shop().schedule.unwrap()));
