@@ -16,7 +16,13 @@ pub struct EachOutcome<T> {
 impl<T> EachOutcome<T> {
     /// 0 all went well, 5 some did, 1 none.
     pub fn exit_status(&self) -> u8 {
-        let good = self.projects.iter().filter(|(_, result)| result.is_ok()).count();
+        self.exit_status_where(|_| true)
+    }
+
+    /// The same, where what was done may not be good although something came of it.
+    pub fn exit_status_where(&self, is_good: impl Fn(&T) -> bool) -> u8 {
+        let is_good = |result: &Result<T, Failure>| result.as_ref().is_ok_and(&is_good);
+        let good = self.projects.iter().filter(|(_, result)| is_good(result)).count();
         plan::exit_status_of_all(good, self.projects.len() - good)
     }
 }

@@ -39,17 +39,12 @@ async fn one(app: &App, name: &str, destination: Option<&str>) -> CommandResult 
 async fn all(app: &App) -> CommandResult {
     let mut entries = app.entries(None)?;
     entries.retain(|entry| !entry.project.as_ref().is_ok_and(|p| !p.enabled));
-    let work = async |project: &_| {
-        // Of several destinations one that failed is a failure, once the others are thinned out.
-        let outcome = prune(&app.world, project, None, &app.cancel).await?;
-        match outcome.failure() {
-            Some(failure) => Err(failure.clone()),
-            None => Ok(outcome),
-        }
-    };
+    let work = async |project: &_| prune(&app.world, project, None, &app.cancel).await;
     let outcome = each_project(app.config.as_ref(), entries, &app.cancel, work).await;
     tell_all(app, &outcome);
-    Ok(app.interrupted_or(outcome.exit_status()))
+    // Of several destinations one that failed is a failure, once the others are thinned out.
+    let is_good = |done: &PruneOutcome| done.failure().is_none();
+    Ok(app.interrupted_or(outcome.exit_status_where(is_good)))
 }
 
 fn tell_all(app: &App, outcome: &EachOutcome<PruneOutcome>) {
@@ -59,7 +54,13 @@ fn tell_all(app: &App, outcome: &EachOutcome<PruneOutcome>) {
             .projects
             .iter()
             .map(|(name, result)| match result {
-                Ok(done) => to_json(name, done),
+                Ok(done) => {
+                    let mut told = to_json(name, done);
+                    if let Some(failure) = done.failure() {
+                        told["error"] = failed_json(name, failure)["error"].take();
+                    }
+                    told
+                }
                 Err(failure) => failed_json(name, failure),
             })
             .collect();

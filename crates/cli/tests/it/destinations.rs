@@ -76,6 +76,12 @@ fn a_required_stick_that_is_missing_fails_the_run_that_the_repository_has() {
     let done = s.json(&["restore", "shop", "latest", &target, "--json"]);
     assert_eq!(done["destination"], "box");
     assert!(done["notes"].to_string().contains("stick could not be asked"), "{done:#}");
+    let pruned = s.run(&["prune", "--all", "--json"]).expect(1).json();
+    let project = &pruned["projects"][0];
+    assert_eq!((&project["error"]["code"], &project["kept"]), (&json!("NOT_MOUNTED"), &json!(1)));
+    assert_eq!(project["destinations"][0]["kept"], 1, "{pruned:#}");
+    let text = s.run(&["prune", "--all"]).expect(1).stdout.clone();
+    assert!(text.contains("(box)") && text.contains("1 kept"), "{text}");
     s.stick.plug_in_again();
     s.backup();
 }
@@ -93,6 +99,7 @@ fn an_optional_stick_that_is_missing_is_a_warning_until_it_is_back() {
     let health = s.run(&["health", "shop", "--json"]).json();
     let check = health["checks"].as_array().unwrap().iter().find(|c| c["name"] == "archive");
     assert_eq!(check.unwrap()["outcome"], "warn", "{health:#}");
+    s.run(&["prune", "--all"]).expect(0);
     s.stick.plug_in_again();
     let record = s.backup();
     assert_eq!(of(&record, "stick")["stored"], true);
