@@ -8,13 +8,11 @@
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use backupctl_adapter_process::failure_from_io;
+use backupctl_adapter_process::{failure_from_io, make_private, while_locked, write_state};
 use backupctl_domain::retention::Proof;
 use backupctl_domain::{Failure, ProjectName};
 use jiff::Timestamp;
@@ -99,7 +97,8 @@ impl Memory {
 
     /// The folder of the file, made where it is missing.
     pub(crate) fn folder(&self) -> Result<PathBuf, Failure> {
-        make(&self.dir).map_err(|e| failure_from_io(e, &self.dir, "cannot make the folder"))?;
+        make_private(&self.dir)
+            .map_err(|e| failure_from_io(e, &self.dir, "cannot make the folder"))?;
         Ok(self.dir.clone())
     }
 
@@ -128,7 +127,7 @@ impl Memory {
 
     /// Changes what is known, under a lock so that no other process's change is lost.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Remembered)) {
-        let written = self.locked(|| {
+        let written = while_locked(&self.dir, || {
             let mut known = self.read();
             let before = known.clone();
             known.path.clone_from(&self.path);
@@ -137,7 +136,10 @@ impl Memory {
             while known.archives.len() > MOST {
                 known.archives.pop_first();
             }
-            if known == before { Ok(()) } else { write(&self.file, &known) }
+            if known == before {
+                return Ok(());
+            }
+            write_state(&self.file, &serde_json::to_vec_pretty(&known)?)
         });
         if let Err(error) = written {
             tracing::warn!(file = %self.file.display(), %error, "archive memory not written");
@@ -155,31 +157,6 @@ impl Memory {
             }
         });
     }
-
-    fn locked(&self, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        make(&self.dir)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(self.dir.join(".lock"))?;
-        lock.lock()?;
-        work()
-    }
-}
-
-fn make(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-fn write(file: &Path, value: &Remembered) -> io::Result<()> {
-    let partial = file.with_extension("partial");
-    let mut out =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
-    out.write_all(&serde_json::to_vec_pretty(value)?)?;
-    out.sync_all()?;
-    fs::rename(&partial, file)
 }
 
 mod proof_text {

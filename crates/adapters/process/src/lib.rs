@@ -2,7 +2,7 @@
 //!
 //! Every program gets its own process group, /dev/null as stdin unless told otherwise, bounded
 //! capture, a way to be ended with all its children, and texts without secrets. What programs and
-//! streams give is written by [`AtomicFile`].
+//! streams give is written by [`AtomicFile`], what adapters remember by [`write_state`].
 
 mod assets;
 mod atomic_file;
@@ -16,6 +16,7 @@ mod pipe;
 mod program;
 mod replace;
 mod run;
+mod state_file;
 mod syncer;
 #[cfg(test)]
 mod tests;
@@ -28,5 +29,6 @@ pub use error::{ProcessError, failure_from_io};
 pub use journal::{end_orphans, journal_in};
 pub use output::{Output, last_lines};
 pub use program::find_program;
+pub use state_file::{make_private, while_locked, write_state};
 pub use syncer::Syncer;
 pub use tool::{EndSignal, Tool};

@@ -6,11 +6,10 @@
 //! is best effort and never fails a run.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
+use backupctl_adapter_process::{while_locked, write_state};
 use backupctl_domain::SnapshotId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -77,7 +76,7 @@ impl Memory {
 
     /// Changes what is known, under a lock so that no other process's change is lost.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Remembered)) {
-        let written = locked(&self.dir, || {
+        let written = while_locked(&self.dir, || {
             let mut known = self.read().unwrap_or_default();
             let before = known.clone();
             known.location.clone_from(&self.location);
@@ -118,7 +117,7 @@ pub(crate) fn tool_version(state_dir: &Path, tool: &KnownTool) -> Option<String>
 pub(crate) fn remember_tool(state_dir: &Path, tool: KnownTool, version: &str) {
     let dir = state_dir.join("restic");
     let file = dir.join(TOOLS);
-    let written = locked(&dir, || {
+    let written = while_locked(&dir, || {
         let mut known: Vec<ToolVersion> = read(&file).unwrap_or_default();
         known.retain(|entry| entry.tool.path != tool.path && entry.tool.path.exists());
         known.push(ToolVersion { tool, version: version.to_owned() });
@@ -146,25 +145,8 @@ fn read<T: DeserializeOwned + Default>(file: &Path) -> Option<T> {
     }
 }
 
-fn locked(dir: &Path, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(dir.join(".lock"))?;
-    lock.lock()?;
-    work()
-}
-
 fn write<T: Serialize>(file: &Path, value: &T) -> io::Result<()> {
-    let partial = file.with_extension("partial");
-    let mut out =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
-    out.write_all(&serde_json::to_vec_pretty(value)?)?;
-    out.sync_all()?;
-    fs::rename(&partial, file)
+    write_state(file, &serde_json::to_vec_pretty(value)?)
 }
 
 /// A name that people recognise and that two locations never share.
