@@ -131,6 +131,18 @@ async fn no_run_succeeds_that_is_stored_nowhere() {
 }
 
 #[tokio::test]
+async fn whatever_else_has_failed_is_told_beside_the_failure() {
+    let bench = TestBench::new();
+    bench.repository.fail_always("store", failure(ErrorCode::RepoWrongPassword));
+    bench.archives.fail_always("store", unplugged());
+    let done = run(&bench, &both()).await;
+    assert_eq!(code(&done), Some(ErrorCode::RepoWrongPassword));
+    let warnings = done.warnings.join("\n");
+    assert!(warnings.contains("not stored at another destination: archive: no disk"), "{warnings}");
+    assert!(warnings.contains("NOT_MOUNTED"), "{warnings}");
+}
+
+#[tokio::test]
 async fn attempts_are_each_destinations_own_and_nothing_is_stored_twice() {
     let bench = TestBench::new();
     bench.archives.fail_times("store", failure(ErrorCode::RepoUnreachable), 2);

@@ -66,16 +66,24 @@ impl Shared {
             let mut places = failures.iter().map(|(place, ..)| *place);
             places.find(|place| self.project.destinations[*place].required)
         };
-        if let Some(at) = failures.iter().position(|(place, ..)| Some(*place) == decisive) {
-            let (place, mut failure, retries) = failures.swap_remove(at);
+        let decisive = failures.iter().position(|(place, ..)| Some(*place) == decisive);
+        let decisive = decisive.map(|at| failures.remove(at));
+        for (place, failure, _) in failures {
+            let what = if stage == Stage::Sync { "not stored" } else { "not pruned" };
+            let optional = !self.project.destinations[place].required;
+            let kind = if optional { "an optional destination" } else { "another destination" };
+            let Failure { code, message, remedy, .. } = failure;
+            let text = format!("{what} at {kind}: {message} ({code}; fix: {remedy})");
+            // The notice of a failed run goes out anyway.
+            if decisive.is_some() {
+                self.note_warning(&text);
+            } else {
+                self.warn_people(&text).await;
+            }
+        }
+        if let Some((place, mut failure, retries)) = decisive {
             failure.message.push_str(&self.stored_elsewhere(stage));
             return Err(self.fail_at(stage, retries, failure, &self.project.destinations[place]));
-        }
-        for (_, failure, _) in failures {
-            let what = if stage == Stage::Sync { "not stored at" } else { "not pruned at" };
-            let Failure { code, message, remedy, .. } = failure;
-            let text = format!("{what} an optional destination: {message} ({code}; fix: {remedy})");
-            self.warn_people(&text).await;
         }
         let message = Some(messages.join("; ")).filter(|text| !text.is_empty());
         self.finish_stage(stage, self.world.clock.now(), most + 1, Ok(message));
